@@ -1,0 +1,43 @@
+"""Registers the commands; the only place that knows exit codes."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from geseg.cli.prepare import prepare
+from geseg.errors import GesegError
+
+P = ParamSpec("P")
+
+app = typer.Typer(
+    name="geseg",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,  # a traceback is a bug of ours: the plain one is what a report needs
+    help="Segment vessels and other thin structures with U-Nets that are equivariant under rotations and reflections.",
+)
+
+
+def report_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn a GesegError into one line on stderr and its exit code."""
+
+    @functools.wraps(command)  # keeps the signature, from which Typer reads the options
+    def reporting(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GesegError as error:  # anything else is a bug of ours and keeps its traceback
+            typer.echo(f"geseg: {error}", err=True)
+            raise typer.Exit(error.exit_code) from error
+
+    return reporting
+
+
+for name, command in {"prepare": prepare}.items():
+    app.command(name)(report_errors(command))
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="geseg")

@@ -1,0 +1,40 @@
+"""The terminal: results go to stdout, progress to stderr; a bar on a terminal, now and then a line in a log file."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from geseg.progress import Track, silent
+
+T = TypeVar("T")
+LOG_SECONDS = 30.0
+
+
+def choose_track(quiet: bool) -> Track:
+    """The progress display that fits: none, a bar on a terminal, or lines in a log."""
+    if quiet:
+        return silent
+    from rich.console import Console
+
+    return draw_bar if Console(stderr=True).is_terminal else log_lines
+
+
+def draw_bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """A bar with speed and remaining time on stderr."""
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(items, label, total, console=Console(stderr=True), transient=True)
+
+
+def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
+    """A line on stderr every half minute, and one at the end, for work that goes to a log file."""
+    from rich.console import Console
+
+    console, start, last, done = Console(stderr=True), time.monotonic(), time.monotonic(), 0
+    for done, item in enumerate(items, 1):
+        yield item
+        if time.monotonic() - last >= LOG_SECONDS:
+            last = time.monotonic()
+            console.print(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", highlight=False)
+    console.print(f"{label}: {done} done in {time.monotonic() - start:.1f} s", highlight=False)

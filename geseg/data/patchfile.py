@@ -1,0 +1,237 @@
+"""The patch file: one HDF5 file with training patches, whole validation and test images, and how they were made.
+
+- attrs["geseg"]: PatchHeader as JSON
+- /train/patches: uint8[n, p, p, 5]: red, green, blue, label (0 or 255), field of view (0 or 255)
+- /train/sample: int32[n]: which of header.samples a patch is from
+- /images/<index>/image: uint8[h, w, 3] of the validation or test sample header.samples[index]
+- /images/<index>/label: uint8[h, w], 0 or 255; missing where the data set has none
+- /images/<index>/fov: uint8[h, w], 0 or 255
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import h5py
+import numpy as np
+from jaxtyping import Bool, Int32, Integer, UInt8
+
+import geseg
+from geseg.data.layouts import Split
+from geseg.errors import PatchFileError
+
+FORMAT = 1
+EXPECTED = "expected a patch file: make one with `geseg prepare`"
+TRUE = np.uint8(255)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleRecord:
+    """What is known of a photograph in the file; mean and std are those of `normalise.statistics`."""
+
+    dataset: str
+    id: str
+    person: str
+    split: Split
+    height: int
+    width: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    fov: Literal["given", "found"]
+    labelled: bool
+    image_sha256: str
+    label_sha256: str | None
+    fov_sha256: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRecord:
+    """A folder that went into the file."""
+
+    dataset: str
+    folder: str
+    layout: str
+    persons_known: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatchHeader:
+    """Everything that was chosen when the file was made."""
+
+    format: int = FORMAT
+    geseg_version: str = geseg.__version__
+    seed: int
+    patch_size: int
+    patches_per_image: int
+    val_fraction: float
+    sources: tuple[SourceRecord, ...]
+    samples: tuple[SampleRecord, ...] = ()
+
+    def to_json(self) -> str:
+        """The header as text."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """The header from its text; KeyError, TypeError or ValueError if it is not one."""
+        fields: dict[str, Any] = json.loads(text)
+        sources = tuple(SourceRecord(**source) for source in fields.pop("sources"))
+        samples = tuple(
+            SampleRecord(**{**sample, "mean": tuple(sample["mean"]), "std": tuple(sample["std"])})
+            for sample in fields.pop("samples")
+        )
+        return cls(**fields, sources=sources, samples=samples)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainPatches:
+    """The patches of one training sample."""
+
+    record: SampleRecord
+    patches: UInt8[np.ndarray, "n p p 5"]
+
+
+@dataclass(frozen=True, slots=True)
+class WholeImage:
+    """A validation or test sample."""
+
+    record: SampleRecord
+    image: UInt8[np.ndarray, "h w 3"]
+    label: Bool[np.ndarray, "h w"] | None
+    fov: Bool[np.ndarray, "h w"]
+
+
+def write(path: Path, header: PatchHeader, stream: Iterable[TrainPatches | WholeImage]) -> PatchHeader:
+    """Write a patch file from samples as they come, one at a time in memory.
+
+    Args:
+        path: where to write; the caller wraps it in `atomic_path`.
+        header: without samples; their records come with the stream.
+        stream: what to store.
+
+    Returns:
+        The header with the records of all samples, as it was stored.
+    """
+    p, records = header.patch_size, []
+    with h5py.File(path, "w", libver="v108") as file:  # the default limits the header to 64 KiB
+        train = file.create_group("train")
+        chunk = {"chunks": (1, p, p, 5), "compression": "lzf"}  # one patch is one read
+        patches = train.create_dataset("patches", (0, p, p, 5), np.uint8, maxshape=(None, p, p, 5), **chunk)
+        index = train.create_dataset("sample", (0,), np.int32, chunks=(4096,), maxshape=(None,))
+        for number, sample in enumerate(stream):
+            records.append(sample.record)
+            if isinstance(sample, WholeImage):
+                write_whole(file.create_group(f"images/{number}"), sample)
+                continue
+            start, end = len(patches), len(patches) + len(sample.patches)
+            patches.resize(end, axis=0)
+            index.resize(end, axis=0)
+            patches[start:end] = sample.patches
+            index[start:end] = number
+        header = dataclasses.replace(header, samples=tuple(records))
+        file.attrs["geseg"] = header.to_json()
+    return header
+
+
+def write_whole(group: h5py.Group, sample: WholeImage) -> None:
+    """Store one validation or test sample."""
+    group.create_dataset("image", data=sample.image, compression="lzf")
+    group.create_dataset("fov", data=sample.fov * TRUE, compression="lzf")
+    if sample.label is not None:
+        group.create_dataset("label", data=sample.label * TRUE, compression="lzf")
+
+
+class PatchFile:
+    """A patch file, open for reading.
+
+    The HDF5 handle is opened by the process that first reads and belongs to it alone: an object that was pickled, or
+    that came through a fork, opens its own.
+    """
+
+    def __init__(self, path: Path, header: PatchHeader) -> None:
+        self.path, self.header = path, header
+        self._file: h5py.File | None = None
+        self._process = 0
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Check that a file is a patch file and read its header.
+
+        Raises:
+            PatchFileError: it is not, or of another format number.
+        """
+        return cls(path, read_header(path))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __getstate__(self) -> tuple[Path, PatchHeader]:
+        return self.path, self.header
+
+    def __setstate__(self, state: tuple[Path, PatchHeader]) -> None:
+        self.path, self.header = state
+        self._file, self._process = None, 0
+
+    def close(self) -> None:
+        """Close the handle; the next read opens it again."""
+        if self._file is not None and self._process == os.getpid():
+            self._file.close()
+        self._file = None
+
+    def _handle(self) -> h5py.File:
+        if self._file is None or self._process != os.getpid():
+            self._file, self._process = open_hdf5(self.path), os.getpid()
+        return self._file
+
+    @property
+    def train_samples(self) -> Int32[np.ndarray, "n"]:  # noqa: F821
+        """Per training patch, which of `header.samples` it is from."""
+        return np.asarray(self._handle()["train/sample"][:])
+
+    def train_patches(self, indices: Sequence[int] | Integer[np.ndarray, "b"]) -> UInt8[np.ndarray, "b p p 5"]:  # noqa: F821
+        """The training patches of these indices, in this order; one read each."""
+        patches = self._handle()["train/patches"]
+        out = np.empty((len(indices), *patches.shape[1:]), np.uint8)
+        for place, index in enumerate(indices):
+            patches.read_direct(out, np.s_[int(index)], np.s_[place])
+        return out
+
+    def whole(self, split: Literal["val", "test"]) -> Iterator[WholeImage]:
+        """The validation or test samples, one after the other, in the order of the header."""
+        for number, record in enumerate(self.header.samples):
+            if record.split == split:
+                group = self._handle()[f"images/{number}"]
+                label = group["label"][:] > 0 if "label" in group else None
+                yield WholeImage(record, group["image"][:], label, group["fov"][:] > 0)
+
+
+def read_header(path: Path) -> PatchHeader:
+    """Read the header of a patch file, or raise PatchFileError."""
+    with open_hdf5(path) as file:
+        text = file.attrs.get("geseg")
+    if not isinstance(text, str):
+        raise PatchFileError(f"{path} is an HDF5 file of another program; {EXPECTED}")
+    try:
+        number = json.loads(text)["format"]
+        if number != FORMAT:
+            raise PatchFileError(f"{path} is a patch file of format {number}, expected {FORMAT}: prepare it again")
+        return PatchHeader.from_json(text)
+    except (KeyError, TypeError, ValueError) as error:
+        raise PatchFileError(f"{path} has a damaged header ({error}); {EXPECTED}") from error
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open an HDF5 file for reading, or raise PatchFileError."""
+    if not path.exists():
+        raise PatchFileError(f"{path} does not exist; {EXPECTED}")
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise PatchFileError(f"{path} cannot be read as HDF5 ({error}); {EXPECTED}") from error

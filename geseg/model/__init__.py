@@ -1,0 +1,1 @@
+"""Groups, steerable layers, the U-Net and the model file; torch."""

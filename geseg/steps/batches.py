@@ -1,0 +1,107 @@
+"""Training batches: patches read from the file, normalised and augmented together in torch."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from geseg.data import augment
+from geseg.data.augment import Augmentation, Draws
+from geseg.data.patchfile import PatchFile
+
+Draw: TypeAlias = tuple[int, int, int]
+"""A patch to visit: its epoch, which visit of that epoch it is, its index in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Patches as they lie in the file, uint8[b, p, p, 5], the statistics of their images, and what will happen to them."""
+
+    patches: Tensor
+    mean: Tensor
+    std: Tensor
+    draws: Draws
+
+    def pin_memory(self) -> "Raw":
+        return Raw(self.patches.pin_memory(), self.mean.pin_memory(), self.std.pin_memory(), self.draws)
+
+
+class PatchReader(Dataset[Raw]):
+    """Reads one batch at a time; the file is opened in the process that reads."""
+
+    def __init__(self, file: PatchFile, augmentation: Augmentation, seed: int) -> None:
+        self.file, self.augmentation, self.seed = file, augmentation, seed
+        self.sample_of = file.train_samples
+        self.mean = np.array([record.mean for record in file.header.samples], np.float32)
+        self.std = np.array([record.std for record in file.header.samples], np.float32)
+        file.close()
+
+    def __getitems__(self, batch: Sequence[Draw]) -> Raw:
+        indices = [index for _, _, index in batch]
+        samples = self.sample_of[indices]
+        drawn = [augment.draw(self.augmentation, self.seed, epoch, [visit]) for epoch, visit, _ in batch]
+        return Raw(
+            torch.from_numpy(self.file.train_patches(indices)),
+            torch.from_numpy(self.mean[samples]),
+            torch.from_numpy(self.std[samples]),
+            augment.stack(drawn),
+        )
+
+    def __getitem__(self, draw: Draw) -> Raw:
+        return self.__getitems__([draw])
+
+
+def _as_it_is(batch: Raw) -> Raw:
+    return batch
+
+
+def order(indices: np.ndarray, per_epoch: int, seed: int, epoch: int) -> list[Draw]:
+    """The visits of an epoch: all of `indices` in random order, again and again until there are `per_epoch`."""
+    rng = np.random.default_rng((seed, epoch))
+    rounds = -(-per_epoch // len(indices))
+    visits = np.concatenate([rng.permutation(indices) for _ in range(rounds)])[:per_epoch]
+    return [(epoch, visit, int(index)) for visit, index in enumerate(visits)]
+
+
+def batches(reader: PatchReader, visits: Sequence[Draw], batch_size: int, device: torch.device) -> Iterator[Raw]:
+    """Read the visits in batches; the last batch, if it is short, is left out, as its norm statistics would be noisy.
+
+    On a GPU worker processes read ahead; on a CPU they would take its cores from the network, and reading is quick.
+    """
+    whole = [list(visits[i : i + batch_size]) for i in range(0, len(visits) - batch_size + 1, batch_size)]
+    on_gpu = device.type == "cuda"
+    loader = DataLoader(
+        reader,
+        batch_sampler=whole,
+        collate_fn=_as_it_is,
+        num_workers=4 if on_gpu else 0,
+        pin_memory=on_gpu,
+        multiprocessing_context="spawn" if on_gpu else None,
+    )
+    yield from loader
+
+
+def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise, turn, scale and recolour a batch on `device`.
+
+    What a turned patch does not cover is zero in the image, as beside a tile in prediction, and outside the field of view.
+
+    Returns:
+        image: float32[B, 3, p, p]
+        label: float32[B, 1, p, p] in [0, 1]; between 0 and 1 where a vessel's edge falls between pixels
+        fov: float32[B, 1, p, p], 0 or 1
+    """
+    patches = raw.patches.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
+    mean, std = (t.to(device, non_blocking=True)[:, :, None, None] for t in (raw.mean, raw.std))
+    stack = torch.cat([(patches[:, :3] - mean) / std, patches[:, 3:] / 255], 1)
+    matrices = torch.from_numpy(raw.draws.matrices).to(device)
+    grid = F.affine_grid(F.pad(matrices, (0, 1)), list(stack.shape), align_corners=False)
+    stack = F.grid_sample(stack, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    image, label, fov = stack[:, :3], stack[:, 3:4], (stack[:, 4:] > 0.999).float()
+    gains, shifts = (torch.from_numpy(t).to(device)[:, :, None, None] for t in (raw.draws.gains, raw.draws.shifts))
+    return image * gains + shifts * fov, label, fov

@@ -1,0 +1,158 @@
+"""One net while it learns: optimiser, schedule, averaged weights, and all of it in one file to resume from."""
+
+import copy
+import dataclasses
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from geseg.errors import ConfigError, OutputError
+from geseg.files import atomic_path
+from geseg.model.losses import Loss
+from geseg.model.unet import UNet
+
+WARMUP = 0.05
+"""Share of the training over which the learning rate rises."""
+AVERAGE = 0.995
+"""Share of the averaged weights that stays at each step: an average over about 200 steps."""
+WEIGHT_DECAY = 1e-4
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    patches: int = 0
+    last_dice: float = math.nan
+    best_dice: float = -1.0
+    best_epoch: int = 0
+
+    def advance(self, dice: float, seconds: float, patches: int) -> None:
+        """Note the end of an epoch."""
+        self.epoch += 1
+        self.seconds += seconds
+        self.patches += patches
+        self.last_dice = dice
+        if dice > self.best_dice:
+            self.best_dice, self.best_epoch = dice, self.epoch
+
+
+class Learner:
+    """Takes optimisation steps and averages the weights (Polyak & Juditsky 1992) exponentially."""
+
+    def __init__(self, net: UNet, loss: Loss, learning_rate: float, device: torch.device, precision: str) -> None:
+        self.device, self.precision, self.loss = device, precision, loss
+        # oneDNN's bfloat16 convolutions and the norm are fastest on plain NCHW; all others want the channels last
+        plain = device.type == "cpu" and precision == "bf16"
+        self.memory_format = torch.contiguous_format if plain else torch.channels_last
+        self.net = net.to(device, memory_format=self.memory_format).train()
+        self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
+        """The net with averaged weights: the one to validate and to keep."""
+        self.peak = learning_rate
+        self.learning_rate = 0.0
+        self.optimiser = torch.optim.AdamW(self.net.parameters(), learning_rate, weight_decay=WEIGHT_DECAY)
+        self.steps = 0
+        self.progress = Progress()
+
+    def step(self, image: Tensor, label: Tensor, fov: Tensor, done: float) -> float:
+        """One optimisation step; `done` is the share of the training behind it, in [0, 1]. Returns the loss."""
+        self.learning_rate = self.peak * schedule(done)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+            logits = self.net(image.contiguous(memory_format=self.memory_format))
+        loss = self.loss(logits.float(), label, fov)
+        self.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.steps += 1
+        self._average()
+        return loss.item()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        keep = min(AVERAGE, self.steps / (self.steps + 10))  # the first weights are random: forget them quickly
+        for mean, new in zip(self.average.state_dict().values(), self.net.state_dict().values(), strict=True):
+            if mean.is_floating_point():
+                mean.lerp_(new, 1 - keep)
+            else:
+                mean.copy_(new)
+
+    def save(self, path: Path, identity: str) -> None:
+        """Write all that the next step depends on; `identity` names the run it belongs to."""
+        tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
+        for number, state in self.optimiser.state_dict()["state"].items():
+            tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        header = {"identity": identity, "steps": self.steps, "progress": dataclasses.asdict(self.progress)}
+        with atomic_path(path) as partial:
+            copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+            safetensors.torch.save_file(copies, partial, metadata={"geseg": json.dumps(header)})
+
+    def load(self, path: Path, identity: str) -> None:
+        """Continue from what `save` wrote.
+
+        Raises:
+            ConfigError: it belongs to a run with other options or another patch file.
+            OutputError: the file cannot be read.
+        """
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                header = json.loads(file.metadata()["geseg"])
+            tensors = safetensors.torch.load_file(path, device=str(self.device))
+        except (safetensors.SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
+            raise OutputError(f"{path} is no state to resume from ({error}); start anew with --overwrite") from error
+        if header["identity"] != identity:
+            raise ConfigError(f"{path} is of a run with {_difference(header['identity'], identity)}; resume with the same")
+        self.net.load_state_dict(_part(tensors, "net."))
+        self.average.load_state_dict(_part(tensors, "average."))
+        state: dict[int, dict[str, Tensor]] = {}
+        for name, tensor in _part(tensors, "optimiser.").items():
+            number, key = name.split(".")
+            state.setdefault(int(number), {})[key] = tensor
+        self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
+        self.steps = header["steps"]
+        self.progress = Progress(**header["progress"])
+
+
+def schedule(done: float) -> float:
+    """Factor of the learning rate: a linear rise, then half a cosine down to 0 (Loshchilov & Hutter 2017)."""
+    if done < WARMUP:
+        return (done + 1e-3) / (WARMUP + 1e-3)
+    return 0.5 * (1 + math.cos(math.pi * (done - WARMUP) / (1 - WARMUP)))
+
+
+def choose_precision(name: str, device: torch.device) -> str:
+    """What "auto" means on a device: bfloat16 where the hardware multiplies it, else float32.
+
+    Raises:
+        ConfigError: the name is not known.
+    """
+    if name in PRECISIONS:
+        return name
+    if name != "auto":
+        raise ConfigError(f"precision {name!r} is not known; choose auto, {' or '.join(PRECISIONS)}")
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    abilities = torch.cpu.get_capabilities()
+    return "bf16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "fp32"
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _difference(one: str, other: str) -> str:
+    """The first option in which two identities differ, in words."""
+    a, b = json.loads(one), json.loads(other)
+    name = next((key for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)), "other options")
+    return f"{name} {a.get(name)} instead of {b.get(name)}"
