@@ -6,7 +6,11 @@ from typing import ParamSpec
 
 import typer
 
+from geseg.cli.evaluate import evaluate
+from geseg.cli.export import export
+from geseg.cli.predict import predict
 from geseg.cli.prepare import prepare
+from geseg.cli.train import train
 from geseg.errors import GesegError
 
 P = ParamSpec("P")
@@ -34,7 +38,14 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
     return reporting
 
 
-for name, command in {"prepare": prepare}.items():
+COMMANDS: dict[str, Callable[..., None]] = {
+    "prepare": prepare,
+    "train": train,
+    "eval": evaluate,
+    "export": export,
+    "predict": predict,
+}
+for name, command in COMMANDS.items():
     app.command(name)(report_errors(command))
 
 

@@ -1,7 +1,7 @@
 """The terminal: results go to stdout, progress to stderr; a bar on a terminal, now and then a line in a log file."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from geseg.progress import Track, silent
@@ -38,3 +38,17 @@ def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Itera
             last = time.monotonic()
             console.print(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", highlight=False)
     console.print(f"{label}: {done} done in {time.monotonic() - start:.1f} s", highlight=False)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+    """A table on stdout, the first column left, the others right; its full width where stdout is no terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(caption=caption, caption_justify="left")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    console.print(table, width=None if console.is_terminal else 160)

@@ -1,5 +1,7 @@
 """Options that several commands share, so that they read and mean the same everywhere."""
 
+from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -7,3 +9,45 @@ import typer
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what exists at the output.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of everything that is drawn at random.")]
+Patches = Annotated[Path, typer.Argument(help="Patch file that geseg prepare has written.")]
+Device = Annotated[str, typer.Option(help="auto (a GPU where one works), cpu, cuda or cuda:N.")]
+Model = Annotated[Path, typer.Argument(help="Run folder that geseg train has written, or a model file.")]
+
+
+class Split(StrEnum):
+    """Which whole images to score."""
+
+    test = "test"
+    val = "val"
+
+
+class Engine(StrEnum):
+    """What runs the network."""
+
+    auto = "auto"
+    onnx = "onnx"
+    torch = "torch"
+
+
+class Loss(StrEnum):
+    """What training minimises."""
+
+    dice_bce = "dice+bce"
+    dice = "dice"
+    bce = "bce"
+    iou = "iou"
+
+
+class Precision(StrEnum):
+    """Type of the numbers in the convolutions while training."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+class FractionOf(StrEnum):
+    """What a fraction of the training data counts."""
+
+    images = "images"
+    patches = "patches"

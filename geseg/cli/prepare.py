@@ -14,7 +14,7 @@ def prepare(
     out: Annotated[Path, typer.Option("-o", "--out", help="Patch file to write.")] = Path("patches.h5"),
     patch_size: Annotated[int, typer.Option(help="Side of a training patch in pixels.")] = 128,
     patches_per_image: Annotated[int, typer.Option(help="Patches cut from each training image.")] = 125,
-    val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate.")] = 0.2,
+    val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate; 0 for none.")] = 0.2,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

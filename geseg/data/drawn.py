@@ -96,7 +96,7 @@ def _noise(shape: tuple[int, int], scale: float, rng: Rng) -> Float[np.ndarray, 
     """Smooth noise of mean 0 and variance 1 with details of `scale` pixels, on a coarser grid where that suffices."""
     factor = max(1.0, scale / 3)
     coarse = tuple(math.ceil(side / factor) + 2 for side in shape)
-    field = ndimage.gaussian_filter(rng.standard_normal(coarse), scale / factor, mode="wrap")
+    field: np.ndarray = ndimage.gaussian_filter(rng.standard_normal(coarse), scale / factor, mode="wrap")
     if factor > 1:
         field = ndimage.affine_transform(field, (1 / factor, 1 / factor), output_shape=shape, order=1)
     field = np.asarray(field)[: shape[0], : shape[1]]
@@ -179,7 +179,7 @@ def _vessels(
         absorbed *= 1 - reflex * np.exp(-((across / 0.35) ** 2)) * np.clip(relative * 2 - 0.5, 0, 1)
         blood = np.maximum(blood, absorbed) + 0.25 * np.minimum(blood, absorbed)  # a crossing is darker than either
         shine = np.maximum(shine, cover * np.clip(relative, 0, 1))
-    sheath = ndimage.gaussian_filter(shine, 0.03 * radius)  # nerve fibres gleam along the large vessels
+    sheath: np.ndarray = ndimage.gaussian_filter(shine, 0.03 * radius)  # nerve fibres gleam along the large vessels
     tint = np.array([0.36, 1.0, 0.68])
     through = np.exp(-(strength * patchy * blood)[..., None] * tint)
     return np.asarray(light * (1 + 0.22 * sheath)[..., None] * through)
@@ -195,11 +195,11 @@ def _photograph(
     for channel, fringe in enumerate((0.8, 0.0, -0.4)):  # the lens bends colours differently: a red rim
         seen = light[..., channel] * np.clip(0.5 - (distance - fringe) / 1.5, 0, 1)
         channels.append(ndimage.gaussian_filter(seen, sharpness))
-    grain = ndimage.gaussian_filter(camera.standard_normal((*z.shape, 3)), (0.7, 0.7, 0.2))
+    grain: np.ndarray = ndimage.gaussian_filter(camera.standard_normal((*z.shape, 3)), (0.7, 0.7, 0.2))
     level = np.stack(channels, axis=-1)
     black = np.array([8.0, 6.7, 6.9])
     value = black + level * (255 - black) + grain / grain.std() * (0.8 + anatomy.uniform(1.6, 3.2) * np.sqrt(level))
-    return np.clip(np.rint(value), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(value), 0, 255), np.uint8)
 
 
 def write_dataset(

@@ -1,11 +1,14 @@
 """Photographs, labels and masks as files: any kind of pixel in, 8-bit RGB or booleans out, and back."""
 
+import re
+import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from geseg.errors import ImageError
 from geseg.files import atomic_path
@@ -56,16 +59,49 @@ def read_pixels(path: Path) -> Num[np.ndarray, "h w c"]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata that does not matter here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            pixels = plain_pixels(path, swap=False)
-            if pixels.dtype == np.uint8 and (low := plain_pixels(path, swap=True)) is not None:
-                pixels = pixels * np.uint16(256) + low
+            return decode(path)
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist; expected an image") from error
     except Exception as error:  # on damaged files Pillow's plug-ins raise nearly anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = "it has no known format" if isinstance(error, UnidentifiedImageError) else " ".join(reason.split())
         raise ImageError(f"{path} cannot be read as an image: {reason}; replace or remove it") from error
+
+
+def decode(path: Path) -> Num[np.ndarray, "h w c"]:
+    """What `read_pixels` does, with whatever Pillow raises."""
+    with Image.open(path) as image:
+        tiles = list(image.tile)
+        swapped = [tile._replace(args=swap_bytes(tile.args)) for tile in tiles]
+        pixels = resolve(image)
+    if swapped != tiles:  # Pillow keeps the high bytes only; in the wrong byte order these are the low ones
+        with Image.open(path) as image:
+            image.tile = swapped
+            pixels = pixels * np.uint16(256) + resolve(image)
     return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def swap_bytes(args: Any) -> Any:  # noqa: ANN401  # they are whatever a decoder takes
+    """The arguments of one of Pillow's decoders, for the other byte order if they are those of 16-bit colour."""
+    if isinstance(args, tuple):
+        return (swap_bytes(args[0]), *args[1:])
+    if isinstance(args, str) and (colour := re.fullmatch(r"(RGB[AX]?;16)([LBN])", args)):
+        big = colour[2] == "B" or (colour[2] == "N" and sys.byteorder == "big")
+        return colour[1] + ("L" if big else "B")
+    return args
+
+
+def resolve(image: Image.Image) -> Num[np.ndarray, "h w *c"]:
+    """The pixels of an open image, with palette, alpha and orientation resolved; grey has no third axis."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("L", "RGB", "F"):
+        return np.asarray(image)
+    if image.mode.startswith("I"):  # I;16 and its byte orders, and I, Pillow's answer to 16-bit PGM among others
+        whole = np.asarray(image).astype(np.int64)
+        if whole.min() < 0 or whole.max() >= 2**16:
+            raise ValueError(f"it has 32-bit pixels from {whole.min()} to {whole.max()}, expected 16 bits at most")
+        return whole.astype(np.uint16)
+    return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))
 
 
 def write_mask(path: Path, mask: Bool[np.ndarray, "h w"]) -> None:

@@ -4,8 +4,8 @@ import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
 
 NORMALISATION = (
-    "(image - mean) / std per channel of the 8-bit RGB image, where mean and std are those of the lit pixels of that "
-    "image: the pixels whose red value exceeds a tenth of its largest red value; mean 0 without any; std 1 where it is 0"
+    "(image - mean) / std per channel of the 8-bit RGB image, where mean and std are those of its lit pixels: "
+    "the pixels whose red value exceeds a tenth of its largest red value; mean 0 without any; a std of 0 counts as 1"
 )
 """The rule in words, for the headers of models."""
 

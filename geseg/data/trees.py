@@ -132,7 +132,7 @@ class _Growth:
         """Grow one vessel to its end; side branches are returned as tips."""
         z, heading, width = tip.start, tip.heading, tip.width
         line, widths, children = [z], [width], list[Tip]()
-        drift, length, turn = 0.0, 0.0, self.rng.choice((-1, 1))
+        drift, length, turn = 0.0, 0.0, int(self.rng.choice((-1, 1)))
         branch_at = self.gap(width) + (self.eye.disc_radius if tip.parent == 0 else 0.03)
         while width > THINNEST and abs(z) < 1.04:
             wish = self.wish(z, tip, width)
@@ -153,8 +153,9 @@ class _Growth:
                 turn = -turn if self.rng.random() < 0.75 else turn
                 ratio = self.ratio(width)
                 main = width * (1 + ratio**3) ** (-1 / 3)
-                children.append(self.branch(z, heading, main * ratio, turn, tip, name))
-                width, heading = main, heading - turn * 0.35 * ratio**2
+                if main * ratio > THINNEST:
+                    children.append(self.branch(z, heading, main * ratio, turn, tip, name))
+                    width, heading = main, heading - turn * 0.35 * ratio**2
                 branch_at = length + self.gap(width)
         self.claim(line, tip.artery, name)
         return line, widths, children

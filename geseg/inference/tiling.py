@@ -21,13 +21,15 @@ import numpy as np
 from jaxtyping import Float
 
 SIZES = (128, 192, 256, 320, 376, 448, 512, 536, 576, 624)
-"""Sides of tiles to choose from, in pixels; few, since a GPU is set up anew for each. Found by trial on the sizes of
-public data sets, of which none costs over 1.34 (with every multiple of 8 up to 640 to choose from, 1.34 too)."""
+"""Sides of tiles to choose from, in pixels; few, since a GPU is set up anew for each. Found by trial on
+DRIVE, STARE, CHASE_DB1, HRF, FIVES, LES-AV and IOSTAR: none costs over 1.34 pixels per pixel, as with every multiple of
+8 up to 640 to choose from. Small odd images cost more."""
 OVERLAP = 48
 """Pixels that neighbours share at least: in its middle, a pixel has the 24 pixels around it from which a U-Net with two
 poolings takes nearly all it needs."""
-BATCH_PIXELS = 1 << 19
-"""Pixels per call of the network, one tile at least: 64 channels of float32 take 128 MiB."""
+BATCH_PIXELS = 1 << 18
+"""Pixels per call of the network, one tile at least. On a CPU larger batches gain nothing (onnxruntime, U-Net of 32 to
+128 channels: 1.2 s per megapixel from 8 tiles of 128 to 1 of 624) and cost 1.9 GB per megapixel."""
 
 Net: TypeAlias = Callable[[Float[np.ndarray, "b c t t"]], Float[np.ndarray, "b t t"]]
 """Tiles of a normalised image to probabilities in [0, 1]."""

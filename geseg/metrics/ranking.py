@@ -6,9 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 
-def auc(
-    probability: Float[np.ndarray, "h w"], label: Bool[np.ndarray, "h w"], fov: Bool[np.ndarray, "h w"]
-) -> float:
+def auc(probability: Float[np.ndarray, "h w"], label: Bool[np.ndarray, "h w"], fov: Bool[np.ndarray, "h w"]) -> float:
     """Area under the ROC curve inside the field of view, in [0, 1]; nan if only one class is present.
 
     The probability that a vessel pixel ranks above a background pixel, ties counting half (Hanley & McNeil 1982).

@@ -87,4 +87,3 @@ class Group:
 
 SYMMETRIES: tuple[Element, ...] = Group(rotations=4, reflections=True).exact_elements
 """All eight quarter turns and mirrors, of whatever group."""
-

@@ -1,8 +1,8 @@
 """Bases of steerable kernels: the only file that imports e2cnn, and keeps it alive on current numpy.
 
-A kernel is steerable if κ(g x) = ρ_out(g) κ(x) ρ_in(g)^-1 for every g of the group (Weiler & Cesa 2019, arXiv:1911.08251,
-eq. 2). e2cnn has the analytic solutions; here they are sampled on the pixel grid, once per pair of representations and
-kernel size, in float64, with the rings, band limits and normalisation of e2cnn's own `R2Conv`.
+A kernel is steerable if κ(g x) = ρ_out(g) κ(x) ρ_in(g)^-1 for every g of the group (Weiler & Cesa 2019,
+arXiv:1911.08251, eq. 2). e2cnn has the analytic solutions; here they are sampled on the pixel grid, once per pair of
+representations and kernel size, in float64, with the rings, band limits and normalisation of e2cnn's own `R2Conv`.
 """
 
 import functools

@@ -50,7 +50,7 @@ class SteerableConv2d(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_fields.count)) if bias else None
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SteerableConv2d":
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.basis = self._exact_basis.to(self.coefficients)
         return self
 
@@ -84,12 +84,12 @@ class FieldNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         b, c, h, w = x.shape
-        if self.channels_per_field == 1:
-            return self.norm(x)
         if x.is_contiguous(memory_format=torch.channels_last):  # both views are free, and the kernel is torch's own
             pixels = x.permute(0, 2, 3, 1).reshape(b * h * w, self.fields, self.channels_per_field, 1)
-            return self.norm(pixels).reshape(b, h, w, c).permute(0, 3, 1, 2)
-        return self.norm(x.reshape(b, self.fields, self.channels_per_field * h, w)).reshape(b, c, h, w)
+            normed: Tensor = self.norm(pixels)
+            return normed.reshape(b, h, w, c).permute(0, 3, 1, 2)
+        normed = self.norm(x.reshape(b, self.fields, self.channels_per_field * h, w))
+        return normed.reshape(b, c, h, w)
 
     def scale_and_shift(self) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
         """The affine map per channel that the norm is in evaluation mode."""
@@ -137,8 +137,8 @@ class PlainLayers:
     folded: bool = False
 
     def conv(self, in_fields: Fields, out_fields: Fields, kernel_size: int, bias: bool) -> nn.Module:
-        channels = [f.count * (self.channels_per_field if f.rep == "regular" else 1) for f in (in_fields, out_fields)]
-        conv = nn.Conv2d(*channels, kernel_size, padding=kernel_size // 2, bias=bias or self.folded)
+        in_, out = (f.count * (self.channels_per_field if f.rep == "regular" else 1) for f in (in_fields, out_fields))
+        conv = nn.Conv2d(in_, out, kernel_size, padding=kernel_size // 2, bias=bias or self.folded)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
         return conv
 

@@ -68,7 +68,8 @@ class UNet(nn.Module):
         for block in self.up:
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
             x = block(torch.cat([skips.pop(), x], 1))
-        return self.head(x)
+        logits: Tensor = self.head(x)
+        return logits
 
 
 def build(group: Group, widths: Sequence[int]) -> UNet:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ Draw: TypeAlias = tuple[int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Patches as they lie in the file, uint8[b, p, p, 5], the statistics of their images, and what will happen to them."""
+    """Patches as they lie in the file, uint8[b, p, p, 5], the statistics of their images, and what happens to them."""
 
     patches: Tensor
     mean: Tensor
@@ -56,7 +56,7 @@ class PatchReader(Dataset[Raw]):
         return self.__getitems__([draw])
 
 
-def _as_it_is(batch: Raw) -> Raw:
+def _as_it_is(batch: Any) -> Any:  # noqa: ANN401 - the signature DataLoader wants; it is a Raw
     return batch
 
 
@@ -89,7 +89,7 @@ def batches(reader: PatchReader, visits: Sequence[Draw], batch_size: int, device
 def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise, turn, scale and recolour a batch on `device`.
 
-    What a turned patch does not cover is zero in the image, as beside a tile in prediction, and outside the field of view.
+    What a turned patch does not cover is zero, as beside a tile in prediction, and outside the field of view.
 
     Returns:
         image: float32[B, 3, p, p]

@@ -54,7 +54,7 @@ class Learner:
         # oneDNN's bfloat16 convolutions and the norm are fastest on plain NCHW; all others want the channels last
         plain = device.type == "cpu" and precision == "bf16"
         self.memory_format = torch.contiguous_format if plain else torch.channels_last
-        self.net = net.to(device, memory_format=self.memory_format).train()
+        self.net = net.to(device).to(memory_format=self.memory_format).train()  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         """The net with averaged weights: the one to validate and to keep."""
         self.peak = learning_rate
@@ -112,7 +112,9 @@ class Learner:
         except (safetensors.SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
             raise OutputError(f"{path} is no state to resume from ({error}); start anew with --overwrite") from error
         if header["identity"] != identity:
-            raise ConfigError(f"{path} is of a run with {_difference(header['identity'], identity)}; resume with the same")
+            raise ConfigError(
+                f"{path} is of a run with {_difference(header['identity'], identity)}; resume with the same"
+            )
         self.net.load_state_dict(_part(tensors, "net."))
         self.average.load_state_dict(_part(tensors, "average."))
         state: dict[int, dict[str, Tensor]] = {}

@@ -129,7 +129,7 @@ def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray
     if mask.shape != image.shape[:2]:
         (h, w), (height, width) = mask.shape, image.shape[:2]
         raise ImageError(
-            f"the {what} {path} has {w}x{h} pixels, but its image {image_path} has {width}x{height}: they must be the same"
+            f"the {what} {path} has {w}x{h} pixels, but its image {image_path} has {width}x{height}: expected the same"
         )
     return mask
 

@@ -53,7 +53,7 @@ class TrainConfig:
     loss: str = "dice+bce"
     augmentation: Augmentation = field(default_factory=Augmentation)
     epochs: int = 16
-    """An epoch visits as many patches as the file has, whatever the fraction, so that all fractions learn equally long."""
+    """An epoch visits as many patches as the file has, whatever the fraction: all fractions learn equally long."""
     minutes: float | None = None
     """Stop, with the schedule finished, after this time even if epochs are left."""
     batch_size: int = 16
@@ -118,7 +118,9 @@ def run(config: TrainConfig, track: Track = silent) -> TrainResult:
         widths = config.widths or find_widths(group, config.params)
         torch.manual_seed(config.seed)
         net = build(group, widths)
-        learner = Learner(net, LOSSES[config.loss], config.learning_rate, device, choose_precision(config.precision, device))
+        learner = Learner(
+            net, LOSSES[config.loss], config.learning_rate, device, choose_precision(config.precision, device)
+        )
         run_ = _Run(config, out, file, validation, learner)
         if config.resume:
             learner.load(out / STATE, run_.identity)
@@ -182,9 +184,13 @@ class _Run:
 
     def _label(self, epoch: int) -> str:
         p = self.learner.progress
-        so_far = "" if not p.epoch else (
-            f", validation Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), {p.patches / p.seconds:.0f} patches/s, "
-            f"{(self.config.epochs - p.epoch) * p.seconds / p.epoch / 60:.0f} min left"
+        so_far = (
+            ""
+            if not p.epoch
+            else (
+                f", validation Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), {p.patches / p.seconds:.0f} patches/s, "
+                f"{(self.config.epochs - p.epoch) * p.seconds / p.epoch / 60:.0f} min left"
+            )
         )
         return f"epoch {epoch} of {self.config.epochs}{so_far}"
 
@@ -197,7 +203,7 @@ class _Run:
         records = self.file.header.samples
         learned = {int(i) for i in self.reader.sample_of[self.indices]}
         splits = {
-            "train": [i for i in sorted(learned)],
+            "train": sorted(learned),
             "val": [i for i, record in enumerate(records) if record.split == "val"],
         }
         return ModelHeader(

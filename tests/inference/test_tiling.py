@@ -1,6 +1,6 @@
 from collections.abc import Callable
-from itertools import product
-from typing import Any
+from itertools import pairwise, product
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import pytest
@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from geseg.inference import tiling
 from geseg.inference.tiling import OVERLAP, SIZES, Side, place, plan, segment, weights
 
-SMALL = {"sizes": (8, 12, 20), "overlap": 4, "batch_pixels": 500}  # so that small images have many tiles
+
+class Config(TypedDict, total=False):
+    sizes: tuple[int, ...]
+    overlap: int
+    batch_pixels: int
+
+
+SMALL: Config = {"sizes": (8, 12, 20), "overlap": 4, "batch_pixels": 500}  # so that small images have many tiles
 ODD_SHAPES = [(1, 1), (1, 500), (2, 3), (127, 128), (129, 300), (200, 201), (565, 584), (320, 320)]
 sides = st.integers(1, 70)
 Array = np.ndarray[Any, Any]
@@ -44,7 +51,7 @@ def lopsided_net(tiles: Array) -> Array:
 
 
 def moves() -> dict[str, Move]:
-    """The eight elements of D4 but the identity, acting on the last two axes."""
+    """The eight elements of D4, acting on the last two axes."""
 
     def move(turns: int, flip: bool) -> Move:
         return lambda a: np.rot90(a[..., ::-1] if flip else a, turns, (-2, -1))
@@ -52,7 +59,7 @@ def moves() -> dict[str, Move]:
     return {f"{turns} turns, flip {flip}": move(turns, flip) for turns in range(4) for flip in (False, True)}
 
 
-def worst_difference(image: Array, net: Callable[[Array], Array], **config: Any) -> float:
+def worst_difference(image: Array, net: Callable[[Array], Array], **config: Unpack[Config]) -> float:
     expected = segment(image, net, 2, **config)
     pairs = ((segment(move(image).copy(), net, 2, **config), move(expected)) for move in moves().values())
     return max(float(np.abs(moved - original).max()) for moved, original in pairs)
@@ -115,7 +122,7 @@ def test_tiles_of_a_side(length: int, tile: int) -> None:
     assert all(-tile < begin < length for begin in p), "none lies outside"
     assert p[0] <= 0
     assert p[-1] + tile >= length
-    assert all(0 < after - before <= tile - OVERLAP for before, after in zip(p, p[1:], strict=False))
+    assert all(0 < after - before <= tile - OVERLAP for before, after in pairwise(p))
 
 
 @given(length=st.integers(1, 3000), tile=st.sampled_from(SIZES))

@@ -1,0 +1,61 @@
+"""`geseg eval`: a model's figures on whole images."""
+
+import json as json_
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from geseg.cli.console import choose_track, print_table
+from geseg.cli.options import Device, Model, Overwrite, Patches, Quiet, Split
+
+if TYPE_CHECKING:
+    from geseg.steps.evaluate import EvalResult
+
+
+def evaluate(
+    model: Model,
+    patches: Patches = Path("patches.h5"),
+    split: Annotated[Split | None, typer.Option(help="Images to score. [default: test if labelled, else val]")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write the figures of each image to this file.")] = None,
+    device: Device = "auto",
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score a model on whole images, inside the field of view.
+
+    Example: geseg eval runs/drive-d4
+    """
+    from geseg.steps.evaluate import EvalConfig, run
+
+    config = EvalConfig(
+        model=model,
+        patches=patches,
+        split=None if split is None else split.value,
+        csv=csv,
+        device=device,
+        overwrite=overwrite,
+    )
+    result = run(config, track=choose_track(quiet or json))
+    for note in result.notes:
+        typer.echo(f"note: {note}", err=True)
+    if json:
+        typer.echo(json_.dumps(result.as_json(), indent=2))
+    else:
+        _print(result)
+        typer.echo(f"next: geseg export {model}")
+
+
+def _print(result: "EvalResult") -> None:
+    figures = list(result.mean("0.5"))
+    rows = [
+        [f"{score.record.dataset}/{score.record.id}", *(f"{score.figures('0.5')[f]:.4f}" for f in figures)]
+        for score in result.images
+    ]
+    for name, value in result.thresholds.items():
+        title = "0.5" if name == "0.5" else f"{value:g}, fixed on validation images"
+        mean, std, pooled = result.mean(name), result.std(name), result.pooled(name)
+        rows.append([f"mean (std) at {title}", *(f"{mean[f]:.4f} ({std[f]:.3f})" for f in figures)])
+        rows.append([f"pooled at {title}", *(f"{pooled[f]:.4f}" for f in figures)])
+    print_table(["image, at 0.5", *figures], rows, caption=f"{result.protocol}; {result.device}")

@@ -1,0 +1,76 @@
+"""`geseg train`: from a patch file to a run folder with a model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from geseg.cli.console import choose_track
+from geseg.cli.options import Device, FractionOf, Loss, Overwrite, Patches, Precision, Quiet, Seed
+
+
+def train(
+    patches: Patches = Path("patches.h5"),
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder to write. [default: runs/NAME]")] = None,
+    group: Annotated[str, typer.Option(help="Symmetry: c1 (a plain U-Net), c2, c4, c8, d1, d2, d4 or d8.")] = "d4",
+    params: Annotated[int, typer.Option(min=1, help="Learned parameters, met within 2 % by the widths.")] = 62_500,
+    widths: Annotated[str | None, typer.Option(help="Fields per level instead, such as 3,6,10,18.")] = None,
+    fraction: Annotated[float, typer.Option(help="Share of the training images to learn from, in (0, 1].")] = 1.0,
+    fraction_of: Annotated[FractionOf, typer.Option(help="What the fraction counts.")] = FractionOf.images,
+    loss: Annotated[Loss, typer.Option(help="Loss inside the field of view.")] = Loss.dice_bce,
+    colour: Annotated[bool, typer.Option(help="Vary brightness, contrast and colour.")] = True,
+    scale: Annotated[bool, typer.Option(help="Vary the scale from 0.8 to 1.25.")] = True,
+    mirror: Annotated[bool, typer.Option(help="Mirror at random.")] = True,
+    rotation: Annotated[bool, typer.Option(help="Turn by random angles.")] = True,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 16,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="Finish within this time.")] = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 16,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate of AdamW.")] = 5e-3,
+    patience: Annotated[int, typer.Option(min=1, help="Epochs without a better Dice before stopping.")] = 10,
+    seed: Seed = 0,
+    device: Device = "auto",
+    precision: Annotated[Precision, typer.Option(help="auto: bf16 where the hardware has it.")] = Precision.auto,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run folder.")] = False,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train an equivariant U-Net on a patch file.
+
+    Example: geseg train --group d4 --fraction 0.25
+    """
+    from geseg.data.augment import Augmentation
+    from geseg.steps.train import TrainConfig, run
+
+    config = TrainConfig(
+        patches=patches,
+        out=out,
+        group=group,
+        params=params,
+        widths=_parse_widths(widths),
+        fraction=fraction,
+        fraction_of=fraction_of.value,
+        loss=loss.value,
+        augmentation=Augmentation(colour=colour, scale=scale, mirror=mirror, rotation=rotation),
+        epochs=epochs,
+        minutes=minutes,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        seed=seed,
+        device=device,
+        precision=precision.value,
+        resume=resume,
+        overwrite=overwrite,
+    )
+    result = run(config, track=choose_track(quiet))
+    typer.echo(f"{result.model}: validation Dice {result.dice:.4f} at epoch {result.best_epoch}, threshold 0.5")
+    typer.echo(f"next: geseg eval {result.model.parent} {patches}")
+
+
+def _parse_widths(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no list of whole numbers such as 3,6,10,18") from None

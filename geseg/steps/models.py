@@ -1,0 +1,93 @@
+"""Finding and opening a model: a run folder, a safetensors file or an ONNX file, as one function from tiles to maps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from geseg.errors import ConfigError, ModelFileError
+from geseg.files import sha256
+from geseg.inference.tiling import Net
+
+WEIGHTS, ONNX = "model.safetensors", "model.onnx"
+"""Names inside a run folder."""
+EngineName = Literal["auto", "onnx", "torch"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model ready to run.
+
+    Attributes:
+        net: tiles to probabilities.
+        divisor: what the sides of a tile must be divisible by.
+        threshold: probability from which a pixel is vessel, fixed on validation images.
+        path: the file that was opened.
+        device: what really runs it, in words.
+    """
+
+    net: Net
+    divisor: int
+    threshold: float
+    path: Path
+    device: str
+
+
+def find_weights(model: Path) -> Path:
+    """The safetensors file of a run folder, or the file itself."""
+    return model / WEIGHTS if model.is_dir() else model
+
+
+def open_model(model: Path, engine: EngineName = "auto", device: str = "auto") -> OpenModel:
+    """Open a model with the engine asked for; "auto" takes onnxruntime where there is an ONNX file, else torch.
+
+    Raises:
+        ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
+        ConfigError: the engine cannot run this kind of file.
+        DeviceError: the device is not there.
+    """
+    path = _choose_file(model, engine)
+    if path.suffix == ".onnx":
+        from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
+
+        run = OnnxEngine(path, device)
+        return OpenModel(run, run.header.divisor, run.header.threshold, path, run.device)
+    from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
+    from geseg.model import modelfile  # noqa: PLC0415
+    from geseg.model.restrict import restrict  # noqa: PLC0415
+
+    net, header = modelfile.load(path)
+    torch_run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
+    return OpenModel(torch_run, header.divisor, header.threshold, path, torch_run.device)
+
+
+def _choose_file(model: Path, engine: EngineName) -> Path:
+    if model.is_dir():
+        weights, exported = model / WEIGHTS, model / ONNX
+        if engine != "torch" and exported.is_file():
+            _check_fresh(exported, weights)
+            return exported
+        if engine == "onnx":
+            raise ModelFileError(f"{model} holds no {ONNX}; make it with: geseg export {model}")
+        if not weights.is_file():
+            raise ModelFileError(f"{model} holds no {WEIGHTS}; expected a run folder that geseg train has written")
+        return weights
+    if not model.is_file():
+        raise ModelFileError(f"{model} does not exist; expected a run folder, a .safetensors or an .onnx file")
+    if engine == "torch" and model.suffix == ".onnx":
+        raise ConfigError(f"{model} is an ONNX file, which torch does not run; leave out --engine torch")
+    if engine == "onnx" and model.suffix != ".onnx":
+        raise ConfigError(
+            f"{model} is no ONNX file; make one with: geseg export {model} -o {model.with_suffix('.onnx')}"
+        )
+    return model
+
+
+def _check_fresh(exported: Path, weights: Path) -> None:
+    """An ONNX file beside other weights than its own would give masks of a net that is gone."""
+    from geseg.inference.onnxfile import read_header  # noqa: PLC0415 - imports onnxruntime
+
+    if weights.is_file() and read_header(exported).model_sha256 != sha256(weights):
+        raise ModelFileError(
+            f"{exported} was exported from other weights than {weights.name} beside it; "
+            f"renew it with: geseg export {exported.parent} --overwrite"
+        )
