@@ -15,7 +15,10 @@ settings.load_profile("geseg")
 REAL_DATA = Path(os.environ.get("GESEG_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
-def draw_eye(seed: int, height: int = 72, width: int = 68) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+Eye = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def an_eye(seed: int, height: int = 72, width: int = 68) -> Eye:
     """A bright disc with five dark lines: uint8[h, w, 3], and its label and field of view, bool[h, w]."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:height, :width] - np.array([height / 2, width / 2]).reshape(2, 1, 1)
@@ -34,6 +37,12 @@ def save(path: Path, pixels: np.ndarray) -> None:
     Image.fromarray(pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == bool else pixels).save(path)
 
 
+@pytest.fixture(scope="session")
+def draw_eye() -> Callable[..., Eye]:
+    """Draws a tiny photograph, its label and its field of view from (seed, height, width)."""
+    return an_eye
+
+
 @pytest.fixture
 def make_drive(tmp_path: Path) -> Callable[..., Path]:
     """Writes a folder like DRIVE: two test images, and `train` training images from 21 on."""
@@ -42,7 +51,7 @@ def make_drive(tmp_path: Path) -> Callable[..., Path]:
         root = tmp_path / name
         for number in [1, 2, *range(21, 21 + train)]:
             split = "test" if number < 21 else "training"
-            image, label, fov = draw_eye(number)
+            image, label, fov = an_eye(number)
             save(root / split / "images" / f"{number:02}_{split}.tif", image)
             save(root / split / "mask" / f"{number:02}_{split}_mask.gif", fov)
             if split == "training" or test_labels:
@@ -58,7 +67,7 @@ def make_generic(tmp_path: Path) -> Callable[..., Path]:
 
     def make(name: str = "photos", stems: Sequence[str] = ("a", "b", "c"), fov: bool = False, inside: str = "") -> Path:
         for seed, stem in enumerate(stems):
-            image, label, view = draw_eye(seed)
+            image, label, view = an_eye(seed)
             save(tmp_path / name / inside / "images" / f"{stem}.png", image)
             save(tmp_path / name / inside / "masks" / f"{stem}.png", label)
             if fov:

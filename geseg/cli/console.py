@@ -4,6 +4,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
+import typer
+
 from geseg.progress import Track, silent
 
 T = TypeVar("T")
@@ -29,15 +31,13 @@ def draw_bar(items: Iterable[T], label: str, total: int | None = None) -> Iterat
 
 def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """A line on stderr every half minute, and one at the end, for work that goes to a log file."""
-    from rich.console import Console
-
-    console, start, last, done = Console(stderr=True), time.monotonic(), time.monotonic(), 0
+    start, last, done = time.monotonic(), time.monotonic(), 0
     for done, item in enumerate(items, 1):
         yield item
         if time.monotonic() - last >= LOG_SECONDS:
             last = time.monotonic()
-            console.print(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", highlight=False)
-    console.print(f"{label}: {done} done in {time.monotonic() - start:.1f} s", highlight=False)
+            typer.echo(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", err=True)
+    typer.echo(f"{label}: {done} done in {time.monotonic() - start:.1f} s", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:

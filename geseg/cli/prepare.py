@@ -21,7 +21,8 @@ def prepare(
 ) -> None:
     """Pack data sets into one file of training patches and whole validation and test images.
 
-    Known are DRIVE, and any folder with images/ and masks/ (and fov/) that hold files of the same names.
+    Known are DRIVE, and any folder with images/ and masks/ (and fov/) that hold files of the same names; these may lie
+    below train/ and test/.
 
     Example: geseg prepare drive/
     """

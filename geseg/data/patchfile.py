@@ -14,7 +14,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -76,7 +76,7 @@ class PatchHeader:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str) -> "PatchHeader":
         """The header from its text; KeyError, TypeError or ValueError if it is not one."""
         fields: dict[str, Any] = json.loads(text)
         sources = tuple(SourceRecord(**source) for source in fields.pop("sources"))
@@ -158,7 +158,7 @@ class PatchFile:
         self._process = 0
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path) -> "PatchFile":
         """Check that a file is a patch file and read its header.
 
         Raises:
@@ -166,7 +166,7 @@ class PatchFile:
         """
         return cls(path, read_header(path))
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PatchFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -231,6 +231,8 @@ def open_hdf5(path: Path) -> h5py.File:
     """Open an HDF5 file for reading, or raise PatchFileError."""
     if not path.exists():
         raise PatchFileError(f"{path} does not exist; {EXPECTED}")
+    if path.is_dir():
+        raise PatchFileError(f"{path} is a folder; {EXPECTED}")
     try:
         return h5py.File(path, "r")
     except OSError as error:

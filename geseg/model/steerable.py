@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -101,6 +101,7 @@ class FieldNorm(nn.Module):
         return scale.repeat_interleave(self.channels_per_field), shift.repeat_interleave(self.channels_per_field)
 
 
+@runtime_checkable
 class Layers(Protocol):
     """What a U-Net is made of; the same topology is built from steerable or from plain layers."""
 

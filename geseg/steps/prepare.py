@@ -160,13 +160,20 @@ def describe_contents(dataset: str, header: patchfile.PatchHeader) -> str:
         [sample for sample in header.samples if sample.dataset == dataset and sample.split == part]
         for part in ("train", "val", "test")
     )
-    phrase = f"{dataset}: {len(train) * header.patches_per_image:,} train patches of {len(train)} images, "
-    phrase += f"{len(val) or 'no'} val images"
+    cut = len(train) * header.patches_per_image
+    phrase = (
+        f"{dataset}: {many(cut, 'train patch', 'es')} of {many(len(train), 'image')}, {many(len(val), 'val image')}"
+    )
     if not val and header.val_fraction and len({sample.person for sample in train}) == 1:
         phrase += " (a lone person trains)"
-    phrase += f", {len(test) or 'no'} test images"
+    phrase += f", {many(len(test), 'test image')}"
     if unlabelled := sum(not sample.labelled for sample in test):
         phrase += f" ({unlabelled} without labels)"
     if not all(source.persons_known for source in header.sources if source.dataset == dataset):
         phrase += " (whom they show is unknown: each image counts as a person)"
     return phrase
+
+
+def many(count: int, thing: str, ending: str = "s") -> str:
+    """A number of things, in words."""
+    return f"{count:,} {thing}{'' if count == 1 else ending}" if count else f"no {thing}{ending}"

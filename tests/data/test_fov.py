@@ -1,11 +1,11 @@
 """The field of view: what it keeps, when it is the whole image, and that it turns with the image."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_eye
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
@@ -14,25 +14,27 @@ from scipy.spatial import ConvexHull
 from geseg.data.fov import close, find_fov, hull_area
 from geseg.data.images import read_image, read_mask
 
+Draw = Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]
+
 
 def dice(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * np.sum(a & b) / (np.sum(a) + np.sum(b)))
 
 
-def test_a_drawn_eye_has_its_disc() -> None:
+def test_a_drawn_eye_has_its_disc(draw_eye: Draw) -> None:
     image, label, fov = draw_eye(0, 240, 260)
     found = find_fov(image)
     assert dice(found, fov) > 0.99
     assert found[label].mean() > 0.995
 
 
-def test_vessels_that_cut_the_disc_are_part_of_it() -> None:
+def test_vessels_that_cut_the_disc_are_part_of_it(draw_eye: Draw) -> None:
     image, _, fov = draw_eye(0, 240, 260)
     image[118:124] = 4  # black from rim to rim
     assert find_fov(image)[fov].mean() > 0.99
 
 
-def test_lights_beside_the_disc_are_not() -> None:
+def test_lights_beside_the_disc_are_not(draw_eye: Draw) -> None:
     image, _, _ = draw_eye(0, 240, 260)
     image[2:12, 2:40] = 200
     assert not find_fov(image)[2:12, 2:40].any()
@@ -66,7 +68,7 @@ def test_photographs_of_other_things_are_seen_whole() -> None:
     turns=st.integers(0, 3),
     mirror=st.booleans(),
 )
-def test_it_moves_with_the_image(seed: int, height: int, width: int, turns: int, mirror: bool) -> None:
+def test_it_moves_with_the_image(draw_eye: Draw, seed: int, height: int, width: int, turns: int, mirror: bool) -> None:
     """On specks of light as well as on discs, also where two specks are equally large."""
     rng = np.random.default_rng(seed)
     image = draw_eye(seed, height, width)[0]
@@ -98,7 +100,6 @@ def test_area_of_the_hull(seed: int, height: int, width: int) -> None:
 
 @pytest.mark.parametrize("split", ["training", "test"])
 def test_real_fields_of_view(real_data: Path, split: str) -> None:
-    """The mask of image 38, of all, ends 3 pixels inside of what is lit; .99 holds for each."""
     for path in sorted((real_data / "DRIVE" / split / "images").iterdir()):
         found = find_fov(read_image(path))
         assert dice(found, read_mask(path.parents[1] / "mask" / f"{path.stem}_mask.gif")) > 0.99, path

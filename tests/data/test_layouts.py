@@ -163,8 +163,8 @@ def test_one_training_label_missing(make_drive: Make) -> None:
     root = make_drive()
     (root / "training/1st_manual/23_manual1.gif").unlink()
     assert error_of(root) == (
-        f"{root} looks like drive (training/images/21_training.tif with training/1st_manual/21_manual1.gif), but 1 of its "
-        "7 images lack their label, first training/1st_manual/23_manual1.gif: add the labels or remove the images; "
+        f"{root} looks like drive (training/images/21_training.tif with training/1st_manual/21_manual1.gif), but 1 of "
+        "its 7 images lack their label, first training/1st_manual/23_manual1.gif: add the labels or remove the images; "
         "only test images may go without"
     )
 

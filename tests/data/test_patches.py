@@ -1,7 +1,8 @@
 """Patches: where they come from, that they cover the field of view evenly, and images smaller than a patch."""
 
+from collections.abc import Callable
+
 import numpy as np
-from conftest import draw_eye
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -48,7 +49,7 @@ def test_centres_are_even_over_the_field_of_view() -> None:
     assert np.abs(times[fov].reshape(4, 5, 8, 5).sum(axis=(1, 3)) - 250).max() < 80, "5 standard deviations"
 
 
-def test_the_generator_decides() -> None:
+def test_the_generator_decides(draw_eye: Callable[..., tuple[np.ndarray, ...]]) -> None:
     eye = draw_eye(0)
     first, again, other = (cut(*eye, 16, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)

@@ -127,16 +127,18 @@ def test_a_handle_does_not_cross_a_fork(path: Path) -> None:
     with multiprocessing.get_context("fork").Pool(2) as pool:
         for part in pool.map(file.train_patches, [range(10)] * 4):
             np.testing.assert_array_equal(part, expected)
-    assert_own_handle = multiprocessing.get_context("fork").Process(target=check_own_handle, args=(file, file._file))
-    assert_own_handle.start()
-    assert_own_handle.join()
-    assert assert_own_handle.exitcode == 0
+    child = multiprocessing.get_context("fork").Process(target=check_own_handle, args=(file,))
+    child.start()
+    child.join()
+    assert child.exitcode == 0
     np.testing.assert_array_equal(file.train_patches(range(10)), expected)
 
 
-def check_own_handle(file: PatchFile, inherited: h5py.File) -> None:
-    """Runs in a child that got `file` through a fork, hence unpickled."""
+def check_own_handle(file: PatchFile) -> None:
+    """Runs in a child that got `file`, open, through the fork itself."""
+    inherited = file._file
     file.train_patches([0])
+    assert inherited is not None
     assert file._file is not inherited
 
 
@@ -164,10 +166,10 @@ def test_missing_file(tmp_path: Path) -> None:
 
 def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "a.h5").write_text("hello")
-    for path in (tmp_path / "a.h5", tmp_path):
-        message = error_of(path)
-        assert message.startswith(f"{path} cannot be read as HDF5 (")
-        assert message.endswith(f"); {EXPECTED}")
+    assert error_of(tmp_path) == f"{tmp_path} is a folder; {EXPECTED}"
+    message = error_of(tmp_path / "a.h5")
+    assert message.startswith(f"{tmp_path / 'a.h5'} cannot be read as HDF5 (")
+    assert message.endswith(f"); {EXPECTED}")
 
 
 def test_a_file_cut_short(path: Path) -> None:

@@ -145,9 +145,9 @@ def test_weights_of_a_side(length: int, tile: int) -> None:
 def test_plan_is_symmetric_and_fits_the_network(h: int, w: int, divisor: int) -> None:
     layout, turned = plan(h, w, divisor), plan(w, h, divisor)
     assert (layout.rows, layout.columns) == (turned.columns, turned.rows)
-    assert layout.rows.tile == layout.columns.tile
-    assert layout.rows.tile % divisor == 0
-    assert layout.rows.tile % 2 == 0
+    for tile in (layout.rows.tile, layout.columns.tile):
+        assert tile % divisor == 0
+        assert tile % 2 == 0
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -158,13 +158,13 @@ def test_an_image_of_the_size_of_a_tile_is_one_tile(size: int) -> None:
 @pytest.mark.parametrize(
     ("name", "h", "w", "overhead"),
     [
-        ("DRIVE", 584, 565, 1.25),
-        ("STARE", 605, 700, 1.34),
-        ("CHASE_DB1", 960, 999, 1.20),
-        ("HRF", 2336, 3504, 1.15),
+        ("DRIVE", 584, 565, 1.16),
+        ("STARE", 605, 700, 1.23),
+        ("CHASE_DB1", 960, 999, 1.17),
+        ("HRF", 2336, 3504, 1.21),
         ("FIVES", 2048, 2048, 1.20),
         ("LES-AV", 1444, 1620, 1.28),
-        ("IOSTAR", 1024, 1024, 1.10),
+        ("IOSTAR", 1024, 1024, 1.13),
     ],
 )
 def test_little_is_computed_twice(name: str, h: int, w: int, overhead: float) -> None:

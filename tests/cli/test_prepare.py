@@ -1,0 +1,129 @@
+"""The command as it is typed: exit code, whole output, the file."""
+
+import dataclasses
+import inspect
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from geseg.cli.app import app
+from geseg.cli.prepare import prepare
+from geseg.data.patchfile import PatchFile
+from geseg.steps.prepare import PrepareConfig
+
+Make = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def typed(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["prepare", *map(str, arguments)])
+
+
+def test_one_data_set(make_drive: Make) -> None:
+    result = typed(make_drive(), "--quiet")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout == (
+        "patches.h5: drive: 500 train patches of 4 images, 1 val image, 2 test images (2 without labels)\n"
+        "next: geseg train patches.h5\n"
+    )
+    with PatchFile.open(Path("patches.h5")) as file:
+        assert file.train_patches([499]).shape == (1, 128, 128, 5)
+
+
+def test_several_data_sets_and_all_options(make_drive: Make, make_generic: Make) -> None:
+    sources = make_drive(test_labels=True), make_generic(stems="abcde"), make_generic("cracks", "a")
+    options = {"-o": "new/all.h5", "--patch-size": 16, "--patches-per-image": 3, "--val-fraction": 0.4, "--seed": 5}
+    result = typed(*sources, *(word for option in options.items() for word in option), "--quiet")
+    assert result.exit_code == 0, result.output
+    alone = "(whom they show is unknown: each image counts as a person)"
+    assert result.stdout == (
+        "new/all.h5: drive: 9 train patches of 3 images, 2 val images, 2 test images; "
+        f"photos: 9 train patches of 3 images, 2 val images, no test images {alone}; "
+        f"cracks: 3 train patches of 1 image, no val images (a lone person trains), no test images {alone}\n"
+        "next: geseg train new/all.h5\n"
+    )
+    header = PatchFile.open(Path("new/all.h5")).header
+    assert (header.patch_size, header.patches_per_image, header.val_fraction, header.seed) == (16, 3, 0.4, 5)
+
+
+def test_progress_goes_to_stderr(make_drive: Make) -> None:
+    result = typed(make_drive(), "--patch-size", 16)
+    assert re.fullmatch(r"prepare: 7 done in \d+\.\d s\n", result.stderr)
+    assert len(result.stdout.splitlines()) == 2
+
+
+def test_the_current_folder(make_generic: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make_generic())
+    assert typed(".", "--quiet").stdout.startswith("patches.h5: photos: 250 train patches of 2 images")
+    assert typed(".", "--quiet", "--overwrite").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["nowhere"], 1, "nowhere does not exist; give the folder of a data set"),
+        (["DRIVE", "DRIVE"], 2, "a source is given twice (DRIVE, DRIVE); give each folder once"),
+        (["DRIVE", "--patch-size", "0"], 2, "patch_size (0) must be at least 1"),
+        (
+            ["DRIVE", "-o", "taken.h5"],
+            1,
+            "taken.h5 exists already; choose another place with -o, or replace it with --overwrite",
+        ),
+        (["DRIVE", "-o", "taken.h5/a.h5"], 1, "cannot write taken.h5/a.h5: "),
+    ],
+)
+def test_mistakes_are_one_line(make_drive: Make, arguments: list[str], code: int, message: str) -> None:
+    make_drive()
+    Path("taken.h5").write_text("precious")
+    result = typed(*arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    assert result.stderr.startswith(f"geseg: {message}")
+    assert len(result.stderr.splitlines()) == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["DRIVE", "taken.h5"]
+    assert Path("taken.h5").read_text() == "precious"
+
+
+def test_no_source_is_wrong_usage() -> None:
+    result = typed()
+    assert result.exit_code == 2
+    assert "Missing argument" in result.stderr
+    assert "sources" in result.stderr
+
+
+def test_it_has_the_defaults_of_its_step() -> None:
+    """They are written twice so that `geseg --help` need not import the step."""
+    fields = {field.name: field.default for field in dataclasses.fields(PrepareConfig)}
+    given = {name: parameter.default for name, parameter in inspect.signature(prepare).parameters.items()}
+    assert given.keys() - fields.keys() == {"quiet"}
+    assert {name: given[name] for name in fields if name != "sources"} == {
+        name: default for name, default in fields.items() if name != "sources"
+    }
+
+
+def test_the_module_loads_no_arrays() -> None:
+    code = "import sys, geseg.cli.prepare; assert not {'numpy', 'h5py', 'PIL', 'scipy', 'torch'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_interrupting_it_leaves_nothing(make_drive: Make) -> None:
+    """A real process and a real signal, while it writes."""
+    make_drive()
+    code = (
+        "import os, signal, typer, geseg.steps.prepare as step; from geseg.cli.prepare import prepare\n"
+        "def stop(*a):\n    os.kill(os.getpid(), signal.SIGINT); return pack(*a)\n"
+        "pack, step.pack = step.pack, stop; typer.run(prepare)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    result = subprocess.run([sys.executable, "-c", code, "DRIVE"], env=environment, capture_output=True, check=False)
+    assert result.returncode != 0
+    assert [path.name for path in Path().iterdir()] == ["DRIVE"], result.stderr

@@ -1,0 +1,87 @@
+import importlib
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from geseg.errors import ConfigError
+from geseg.model import kernels
+from geseg.model.group import Element, Group
+
+GROUPS = ["c2", "c4", "c8", "d1", "d2", "d4", "d8"]
+
+
+def regular_permutation(group: Group, basis: torch.Tensor, element: Element) -> torch.Tensor:
+    """The permutation of the regular channels under `element`, read off the lifting kernels of a trivial field."""
+    moved = element(basis)  # [b, |G|, 1, k, k]
+    order = group.order
+    matches = torch.tensor(
+        [[torch.allclose(moved[:, i], basis[:, j], atol=1e-9) for j in range(order)] for i in range(order)]
+    )
+    assert (matches.sum(0) == 1).all()
+    assert (matches.sum(1) == 1).all()
+    return matches.double()  # moved[:, i] = basis[:, j]
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@pytest.mark.parametrize("kernel_size", [3, 5])
+def test_kernels_solve_the_constraint(name: str, kernel_size: int) -> None:
+    """κ(g x) = ρ_out(g) κ(x) ρ_in(g)^-1, with ρ a permutation that is the same for all kernels of the group."""
+    group = Group.parse(name)
+    lifting = kernels.basis(group, "trivial", "regular", kernel_size)
+    hidden = kernels.basis(group, "regular", "regular", kernel_size)
+    for element in group.exact_elements:
+        p = regular_permutation(group, lifting, element)
+        torch.testing.assert_close(element(hidden), torch.einsum("ij,bjkhw,lk->bilhw", p, hidden, p), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_bases_are_independent_and_in_float64(name: str) -> None:
+    basis = kernels.basis(Group.parse(name), "regular", "regular", 3)
+    assert basis.dtype == torch.float64
+    assert torch.linalg.matrix_rank(basis.flatten(1)) == len(basis)
+
+
+@pytest.mark.parametrize(("name", "size"), [("d4", 2), ("c1", 3)])
+def test_no_basis_for_even_kernels_and_for_plain_nets(name: str, size: int) -> None:
+    with pytest.raises(ConfigError, match=f"no steerable kernels of size {size} for group {name}: an odd size"):
+        kernels.basis(Group.parse(name), "regular", "regular", size)
+
+
+def fresh(module: str) -> types.ModuleType:
+    """A second copy of a module, without the mends."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.loader is not None
+    copy = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(copy)
+    return copy
+
+
+def test_the_mend_of_copy_false_is_needed() -> None:
+    """When this fails, numpy or e2cnn has been mended: take `mend_copy_false` out."""
+    utils = fresh("e2cnn.kernels.utils")
+    with pytest.raises(ValueError, match="copy"):
+        utils.chi(1)
+    kernels.mend_copy_false(utils)
+    np.testing.assert_array_equal(utils.chi(1)[:, :, 0, 0], [[1, 0], [0, -1]])
+
+
+def test_the_mend_of_tostring_is_needed() -> None:
+    """When this fails, numpy or e2cnn has been mended: take `mend_tostring` out."""
+    if hasattr(np.ndarray, "tostring"):
+        pytest.skip(f"numpy {np.__version__} is older than 2.3 and still has tostring")
+    module = fresh("e2cnn.kernels.irreps_basis")
+    kernels.mend_copy_false(importlib.import_module("e2cnn.kernels.utils"))
+    from e2cnn.group import CyclicGroup
+
+    group = CyclicGroup(4)
+
+    def solution() -> object:
+        return module.R2DiscreteRotationsSolution(group, group.irrep(1), group.irrep(1), max_frequency=2)
+
+    with pytest.raises(AttributeError, match="tostring"):
+        hash(solution())
+    kernels.mend_tostring(module)
+    assert hash(solution()) == hash(solution())

@@ -1,0 +1,85 @@
+import json
+import struct
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from geseg.errors import ModelFileError
+from geseg.model import modelfile
+from geseg.model.group import Group
+from geseg.model.modelfile import ModelHeader
+from geseg.model.restrict import restrict
+from geseg.model.unet import build
+
+HEADER = ModelHeader(group="d4", widths=(1, 2), normalisation="none", threshold=0.4, metrics={"val_dice": 0.5})
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    modelfile.save(build(Group.parse("d4"), (1, 2)), HEADER, tmp_path / "model.safetensors")
+    return tmp_path / "model.safetensors"
+
+
+def test_a_model_comes_back_as_it_was(tmp_path: Path) -> None:
+    net = build(Group.parse("d4"), (1, 2))
+    net(torch.randn(2, 3, 8, 8))  # so that the norms are not as new
+    modelfile.save(net, HEADER, tmp_path / "m.safetensors")
+    loaded, header = modelfile.load(tmp_path / "m.safetensors")
+    assert header == HEADER
+    x = torch.randn(1, 3, 8, 8)
+    assert torch.equal(loaded(x), net.eval()(x))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_restricted_model_needs_no_e2cnn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = build(Group.parse("d4"), (1, 2)).eval()
+    path = tmp_path / "plain.safetensors"
+    header = ModelHeader(group="d4", widths=(1, 2), normalisation="none", threshold=0.4, kind="restricted")
+    modelfile.save(restrict(net), header, path)
+
+    def forbidden(*_: object) -> None:
+        raise AssertionError("e2cnn was asked for a basis")
+
+    monkeypatch.setattr("geseg.model.kernels.basis", forbidden)
+    x = torch.randn(1, 3, 8, 8)
+    torch.testing.assert_close(modelfile.load(path)[0](x), net(x), atol=1e-5, rtol=0)
+
+
+def test_missing(tmp_path: Path) -> None:
+    with pytest.raises(ModelFileError, match=r"none\.safetensors is no file; expected a model such as"):
+        modelfile.load(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 100, struct.pack("<Q", 2**60) + b"{}"])
+def test_not_a_safetensors_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="is no safetensors file"):
+        modelfile.load(path)
+
+
+def test_of_another_program(tmp_path: Path) -> None:
+    safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "m.safetensors")
+    with pytest.raises(ModelFileError, match="of another program"):
+        modelfile.load(tmp_path / "m.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"format": 99, "versions": {"geseg": "7.0"}},
+            "its format is number 99, written by geseg 7.0; this geseg reads",
+        ),
+        ({"group": "d5"}, "group 'd5' is not known"),
+        ({"surprise": 1}, "unknown fields"),
+        ({"widths": [1, 3]}, "the weights do not fit the header"),
+    ],
+)
+def test_a_header_that_does_not_fit(model: Path, change: dict[str, object], message: str) -> None:
+    values = json.loads(HEADER.to_json()) | change
+    safetensors.torch.save_file(safetensors.torch.load_file(model), model, metadata={"geseg": json.dumps(values)})
+    with pytest.raises(ModelFileError, match=message):
+        modelfile.load(model)

@@ -1,0 +1,104 @@
+import functools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from geseg.errors import ConfigError
+from geseg.model.group import SYMMETRIES, Element, Group
+from geseg.model.restrict import restrict
+from geseg.model.unet import UNet, build, count_parameters, find_widths, parameters_of
+
+GROUPS = ["c2", "c4", "c8", "d1", "d2", "d4", "d8"]
+
+
+@functools.cache
+def untrained(name: str, widths: tuple[int, ...] = (2, 2, 3)) -> UNet:
+    """A net with random weights and norms, in float64; the norms' shifts keep its few fields alive."""
+    torch.manual_seed(1)
+    net = build(Group.parse(name), widths).double()
+    for _ in range(20):
+        net(torch.randn(4, 3, 16, 16, dtype=torch.double))  # gives the norms statistics
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.7, 1.3)
+                module.bias.uniform_(0.5, 1.0)
+    return net.eval()
+
+
+def noise(h: int, w: int, seed: int) -> Tensor:
+    return torch.rand(1, 3, h, w, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+@settings(max_examples=20)
+@given(h=st.integers(1, 6), w=st.integers(1, 6), seed=st.integers(0, 2**16))
+def test_segmentation_moves_with_the_image(name: str, h: int, w: int, seed: int) -> None:
+    net, image = untrained(name), noise(4 * h, 4 * w, seed)
+    for element in Group.parse(name).exact_elements:
+        torch.testing.assert_close(net(element(image)), element(net(image)), atol=1e-9, rtol=0)
+    assert net(noise(16, 16, seed)).std() > 1e-2
+
+
+@pytest.mark.parametrize(
+    ("name", "element"),
+    [("c1", e) for e in SYMMETRIES[1:]]
+    + [("c4", Element(0, True)), ("c2", Element(1, False)), ("d1", Element(1, False)), ("d2", Element(1, False))],
+)
+def test_no_group_promises_more_than_its_elements(name: str, element: Element) -> None:
+    """Keeps the test above honest: a network that ignores its input would pass it."""
+    net, image = untrained(name), noise(16, 16, 0)
+    assert (net(element(image)) - element(net(image))).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("name", ["c1", "c8", "d4"])
+def test_it_still_commutes_while_training(name: str) -> None:
+    """One element for the whole batch; the statistics of a batch do not change when all of it is turned."""
+    torch.manual_seed(0)
+    net, image = build(Group.parse(name), (1, 2)).double().train(), noise(8, 8, 0).repeat(2, 1, 1, 1)
+    for element in Group.parse(name).exact_elements:
+        torch.testing.assert_close(net(element(image)), element(net(image)), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["c1", *GROUPS])
+@pytest.mark.parametrize("parameters", [20_000, 62_500])
+def test_widths_for_a_number_of_parameters(name: str, parameters: int) -> None:
+    group = Group.parse(name)
+    widths = find_widths(group, parameters)
+    assert list(widths) == sorted(widths)
+    assert abs(parameters_of(group, widths) - parameters) <= 0.02 * parameters
+    assert count_parameters(build(group, widths)) == parameters_of(group, widths)
+
+
+def test_too_few_parameters_for_a_group() -> None:
+    with pytest.raises(ConfigError, match=r"no widths give group d8 300 parameters within 2 % \(closest \d+\)"):
+        find_widths(Group.parse("d8"), 300)
+
+
+@pytest.mark.parametrize("widths", [(), (3, 0, 2)])
+def test_impossible_widths(widths: tuple[int, ...]) -> None:
+    with pytest.raises(ConfigError, match="must be positive whole numbers"):
+        build(Group.parse("d4"), widths)
+
+
+@pytest.mark.parametrize("name", ["c1", *GROUPS])
+def test_a_restricted_net_is_the_same_function_on_plain_layers(name: str) -> None:
+    net, image = untrained(name), noise(24, 16, 3)
+    plain = restrict(net)
+    assert {type(module).__module__.split(".")[0] for module in plain.modules()} <= {"torch", "geseg"}
+    assert not [module for module in plain.modules() if type(module).__name__ in ("SteerableConv2d", "FieldNorm")]
+    torch.testing.assert_close(plain(image), net(image), atol=1e-10, rtol=0)
+    single = restrict(build(Group.parse(name), (2, 3)).eval())
+    assert single(image.float()).dtype == torch.float32
+
+
+def test_restricting_in_float32_changes_probabilities_by_less_than_1e5() -> None:
+    import copy
+
+    net, image = copy.deepcopy(untrained("d4")).float(), noise(64, 64, 0).float()
+    with torch.no_grad():
+        difference = torch.sigmoid(restrict(net)(image)) - torch.sigmoid(net(image))
+    assert difference.abs().max() < 1e-5
