@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geseg.errors import OutputError
@@ -26,11 +26,14 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # if `path` lies below a file, there is nothing to remove
+            partial.unlink(missing_ok=True)
 
 
 def refuse_to_overwrite(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if `path` exists and `overwrite` is false; called before any work starts."""
+    """Raise OutputError if `path` exists and `overwrite` is false, or is a folder; called before any work starts."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, expected the name of a file to write; choose another with -o")
     if path.exists() and not overwrite:
         raise OutputError(f"{path} exists already; choose another place with -o, or replace it with --overwrite")
 

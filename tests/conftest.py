@@ -9,6 +9,9 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from geseg.steps import prepare
+from geseg.steps.prepare import PrepareConfig
+
 settings.register_profile("geseg", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("geseg")
 
@@ -75,6 +78,33 @@ def make_generic(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return make
+
+
+@pytest.fixture(scope="session")
+def patch_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A patch file of six tiny eyes laid out like DRIVE, five training people (one validates) and two test images."""
+    root = tmp_path_factory.mktemp("data")
+    for number in [1, 2, *range(21, 26)]:
+        split = "test" if number < 21 else "training"
+        image, label, fov = an_eye(number)
+        save(root / "eyes" / split / "images" / f"{number:02}_{split}.tif", image)
+        save(root / "eyes" / split / "mask" / f"{number:02}_{split}_mask.gif", fov)
+        save(root / "eyes" / split / "1st_manual" / f"{number:02}_manual1.gif", label)
+    config = PrepareConfig(sources=(root / "eyes",), out=root / "eyes.h5", patch_size=32, patches_per_image=8)
+    return prepare.run(config).out
+
+
+@pytest.fixture(scope="session")
+def run_folder(patch_file: Path) -> Path:
+    """A run folder with a small d4 model, trained for a moment on `patch_file`, and the same exported."""
+    from geseg.steps import export, train
+
+    config = train.TrainConfig(
+        patches=patch_file, out=patch_file.parent / "run", widths=(1, 2, 2), epochs=6, batch_size=4, device="cpu"
+    )
+    train.run(config)
+    export.run(export.ExportConfig(model=patch_file.parent / "run"))
+    return patch_file.parent / "run"
 
 
 @pytest.fixture(scope="session")

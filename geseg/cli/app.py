@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import Annotated, ParamSpec
 
 import typer
 
+import geseg
 from geseg.cli.evaluate import evaluate
 from geseg.cli.export import export
 from geseg.cli.predict import predict
@@ -18,10 +19,20 @@ P = ParamSpec("P")
 app = typer.Typer(
     name="geseg",
     no_args_is_help=True,
+    invoke_without_command=True,
     add_completion=True,
     pretty_exceptions_enable=False,  # a traceback is a bug of ours: the plain one is what a report needs
-    help="Segment vessels and other thin structures with U-Nets that are equivariant under rotations and reflections.",
 )
+
+
+@app.callback()
+def main_options(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+) -> None:
+    """Segment vessels and other thin structures with U-Nets that are equivariant under rotations and reflections."""
+    if version:
+        typer.echo(f"geseg {geseg.__version__}")
+        raise typer.Exit
 
 
 def report_errors(command: Callable[P, None]) -> Callable[P, None]:

@@ -41,14 +41,15 @@ def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Itera
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
-    """A table on stdout, the first column left, the others right; its full width where stdout is no terminal."""
+    """A table on stdout, the first column left, the others right; never folded where stdout is no terminal."""
+    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(caption=caption, caption_justify="left")
+    table = Table(box=SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left")
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console = Console()
-    console.print(table, width=None if console.is_terminal else 160)
+    console.print(table, width=None if console.is_terminal else 200, crop=console.is_terminal)

@@ -54,8 +54,9 @@ def _print(result: "EvalResult") -> None:
         for score in result.images
     ]
     for name, value in result.thresholds.items():
-        title = "0.5" if name == "0.5" else f"{value:g}, fixed on validation images"
         mean, std, pooled = result.mean(name), result.std(name), result.pooled(name)
-        rows.append([f"mean (std) at {title}", *(f"{mean[f]:.4f} ({std[f]:.3f})" for f in figures)])
-        rows.append([f"pooled at {title}", *(f"{pooled[f]:.4f}" for f in figures)])
-    print_table(["image, at 0.5", *figures], rows, caption=f"{result.protocol}; {result.device}")
+        rows.append([f"mean at {value:g}", *(f"{mean[f]:.4f}" for f in figures)])
+        rows.append(["  standard deviation", *(f"{std[f]:.4f}" for f in figures)])
+        rows.append(["  pixels pooled", *(f"{pooled[f]:.4f}" for f in figures)])
+    fixed = f"{result.thresholds['fixed']:g} is the threshold fixed on the model's validation images"
+    print_table(["image, at 0.5", *figures], rows, caption=f"{result.protocol}; {fixed}; {result.device}")

@@ -22,9 +22,9 @@ def train(
     scale: Annotated[bool, typer.Option(help="Vary the scale from 0.8 to 1.25.")] = True,
     mirror: Annotated[bool, typer.Option(help="Mirror at random.")] = True,
     rotation: Annotated[bool, typer.Option(help="Turn by random angles.")] = True,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 16,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 14,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Finish within this time.")] = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 8,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate of AdamW.")] = 5e-3,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better Dice before stopping.")] = 10,
     seed: Seed = 0,
@@ -63,7 +63,11 @@ def train(
         overwrite=overwrite,
     )
     result = run(config, track=choose_track(quiet))
-    typer.echo(f"{result.model}: validation Dice {result.dice:.4f} at epoch {result.best_epoch}, threshold 0.5")
+    typer.echo(f"{result.model}: {result.description}")
+    typer.echo(
+        f"validation Dice {result.dice:.4f} at threshold 0.5, epoch {result.best_epoch}; "
+        f"fixed threshold {result.threshold:g}"
+    )
     typer.echo(f"next: geseg eval {result.model.parent} {patches}")
 
 

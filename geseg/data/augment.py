@@ -8,9 +8,19 @@ from jaxtyping import Float
 
 SCALES = (0.8, 1.25)
 """A vessel is drawn at 0.8 to 1.25 times its width: about what separates the cameras of one clinic."""
+UNSAMPLED = 0.5
+"""Share of the patches that are only turned by quarter turns: turning the others takes away the noise of the camera,
+which the network has to know."""
 GAIN, CHANNEL_GAIN = 0.25, 0.1
 SHIFT, CHANNEL_SHIFT = 0.3, 0.15
 """Spread (standard deviations of the normalised image) of what is added to all channels and to each one."""
+SHADING, CHANNEL_SHADING = 0.25, 0.1
+"""Largest spread, likewise, of the blotches that are added to all channels and to each one."""
+CHOROID = 0.5
+"""Largest strength of the texture that is added in the manner of the choroid, whose vessels are not to be segmented:
+bright patches with soft dark lines between them."""
+BLOTCHES = 12
+"""Blotches along the side of a patch: of 128 pixels, 11 for each, about the spacing of the choroid's vessels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,12 +38,14 @@ class Draws:
     """What happens to b samples.
 
     `matrices` map output to input coordinates about the centre of the patch, in pixels; a normalised image x becomes
-    gains * x + shifts.
+    gains * x + shifts, plus `blotches` and the absolute values of `choroid` stretched over the patch.
     """
 
     matrices: Float[np.ndarray, "b 2 2"]
     gains: Float[np.ndarray, "b 3"]
     shifts: Float[np.ndarray, "b 3"]
+    blotches: Float[np.ndarray, "b 3 n n"]
+    choroid: Float[np.ndarray, "b 1 n n"]
 
 
 def draw(augmentation: Augmentation, seed: int, epoch: int, samples: Sequence[int]) -> Draws:
@@ -43,14 +55,20 @@ def draw(augmentation: Augmentation, seed: int, epoch: int, samples: Sequence[in
 
 def stack(draws: Sequence[Draws]) -> Draws:
     """One `Draws` of all samples in order."""
-    return Draws(*(np.concatenate([getattr(d, name) for d in draws]) for name in ("matrices", "gains", "shifts")))
+    names = ("matrices", "gains", "shifts", "blotches", "choroid")
+    return Draws(*(np.concatenate([getattr(d, name) for d in draws]) for name in names))
 
 
 def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
     """All numbers are always drawn, so that switching one change off leaves the others as they were."""
     angle, log_scale, mirror = rng.uniform(0, 2 * np.pi), rng.uniform(*np.log(SCALES)), rng.random() < 0.5
+    if rng.random() < UNSAMPLED:
+        angle, log_scale = np.pi / 2 * np.floor(angle / (np.pi / 2)), 0.0
     gains = np.exp(rng.uniform(-GAIN, GAIN) + rng.uniform(-CHANNEL_GAIN, CHANNEL_GAIN, 3))
     shifts = rng.normal(0, SHIFT) + rng.normal(0, CHANNEL_SHIFT, 3)
+    grey, choroid, *colours = rng.standard_normal((5, BLOTCHES, BLOTCHES))
+    blotches = rng.uniform(0, SHADING) * grey + rng.uniform(0, CHANNEL_SHADING) * np.array(colours)
+    choroid *= rng.uniform(0, CHOROID)
     matrix = np.eye(2)
     if augmentation.rotation:
         matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -63,4 +81,6 @@ def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
         matrices=matrix[None].astype(np.float32),
         gains=(gains if colour else np.ones(3))[None].astype(np.float32),
         shifts=(shifts if colour else np.zeros(3))[None].astype(np.float32),
+        blotches=(blotches if colour else np.zeros_like(blotches))[None].astype(np.float32),
+        choroid=(choroid if colour else np.zeros_like(choroid))[None, None].astype(np.float32),
     )

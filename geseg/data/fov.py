@@ -2,7 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, UInt8
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from geseg.data.normalise import lit
 
@@ -54,29 +54,10 @@ def largest(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def hull_area(mask: Bool[np.ndarray, "h w"]) -> float:
-    """Area of the convex hull of the true pixels, taken as unit squares; from whole numbers, so exact.
-
-    The hull is Andrew's monotone chain (1979, doi:10.1016/0020-0190(79)90072-3) over the corners of each row's ends.
-    """
+    """Area of the convex hull of the true pixels, taken as unit squares."""
     rows = np.flatnonzero(mask.any(axis=1))
     left = mask.argmax(axis=1)[rows]
     right = mask.shape[1] - mask[:, ::-1].argmax(axis=1)[rows]
     corners = np.concatenate([np.stack([y, x], axis=1) for y in (rows, rows + 1) for x in (left, right)])
-    points = [(int(y), int(x)) for y, x in np.unique(corners, axis=0)]
-    hull = half_hull(points)[:-1] + half_hull(points[::-1])[:-1]
-    return abs(sum(y * q - x * p for (y, x), (p, q) in zip(hull, hull[1:] + hull[:1], strict=True))) / 2
-
-
-def half_hull(points: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """One side of the convex hull of sorted points."""
-    side: list[tuple[int, int]] = []
-    for point in points:
-        while len(side) > 1 and turn(side[-2], side[-1], point) <= 0:
-            side.pop()
-        side.append(point)
-    return side
-
-
-def turn(a: tuple[int, int], b: tuple[int, int], c: tuple[int, int]) -> int:
-    """Positive, 0 or negative as the way from a over b to c turns to one side, not at all, or to the other."""
-    return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+    area = spatial.ConvexHull(corners).volume  # scipy's word for the area in two dimensions
+    return round(2 * area) / 2  # between whole numbers it is exact, so that a turn cannot change it

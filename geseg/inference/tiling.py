@@ -24,8 +24,8 @@ SIZES = (128, 192, 256, 320, 336, 384, 448, 512, 544, 560, 592, 640)
 """Lengths of a tile's sides to choose from, in pixels; few, since a GPU is set up anew for each shape. Found by trial:
 DRIVE, STARE, CHASE_DB1, HRF and FIVES cost at most 1.22 pixels per pixel. Small odd images cost more."""
 OVERLAP = 64
-"""Pixels that neighbours share at least. A pixel of a U-Net with three poolings sees about 50 pixels around it, but hardly
-any of the outer ones; in the middle of the overlap it has 32 of its own tile."""
+"""Pixels that neighbours share at least. A pixel of a U-Net with three poolings sees about 50 pixels around it, but
+hardly any of the outer ones; in the middle of the overlap it has 32 of its own tile."""
 BATCH_PIXELS = 1 << 18
 """Pixels per call of the network, one tile at least. On a CPU larger batches gain nothing (onnxruntime, U-Net of 32 to
 128 channels: 1.2 s per megapixel from 8 tiles of 128 to 1 of 624) and cost 1.9 GB per megapixel."""
@@ -118,15 +118,20 @@ def plan(height: int, width: int, divisor: int, sizes: Sequence[int] = SIZES, ov
     """Choose the tile for an image and place it; a turned image gets the turned plan.
 
     Each side of the tile depends on the same side of the image alone, which is why turning commutes. Of equal costs the
-    largest tile wins, as it has the fewest seams. `sizes` are rounded up to even multiples of `divisor`.
+    largest tile wins, as it has the fewest seams. `sizes` are rounded up to even multiples of `divisor`. A side that is
+    such a multiple itself and no longer than the largest is its own tile: nothing is added to what the network sees.
     """
     assert height > 0, "an image has rows"
     assert width > 0, "an image has columns"
     assert 0 <= overlap < min(sizes), "tiles that overlap wholly would never reach the end"
     step = math.lcm(2, divisor)
     even = {math.ceil(size / step) * step for size in sizes}
-    rows, columns = (min(even, key=lambda t: (count(length, t, overlap) * t, -t)) for length in (height, width))
-    return Plan(place(height, rows, overlap), place(width, columns, overlap))
+
+    def best(length: int) -> Side:
+        whole = {length} if length % step == 0 and length <= max(even) else set()
+        return place(length, min(even | whole, key=lambda t: (count(length, t, overlap) * t, -t)), overlap)
+
+    return Plan(best(height), best(width))
 
 
 def count(length: int, tile: int, overlap: int) -> int:

@@ -89,7 +89,7 @@ def batches(reader: PatchReader, visits: Sequence[Draw], batch_size: int, device
 def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Normalise, turn, scale and recolour a batch on `device`.
 
-    What a turned patch does not cover is zero, as beside a tile in prediction, and outside the field of view.
+    What a turned patch does not cover is filled with its own mirror image, label and field of view included.
 
     Returns:
         image: float32[B, 3, p, p]
@@ -101,7 +101,15 @@ def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     stack = torch.cat([(patches[:, :3] - mean) / std, patches[:, 3:] / 255], 1)
     matrices = torch.from_numpy(raw.draws.matrices).to(device)
     grid = F.affine_grid(F.pad(matrices, (0, 1)), list(stack.shape), align_corners=False)
-    stack = F.grid_sample(stack, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    stack = F.grid_sample(stack, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     image, label, fov = stack[:, :3], stack[:, 3:4], (stack[:, 4:] > 0.999).float()
     gains, shifts = (torch.from_numpy(t).to(device)[:, :, None, None] for t in (raw.draws.gains, raw.draws.shifts))
-    return image * gains + shifts * fov, label, fov
+    return image * gains + (shifts + _texture(raw.draws, image)) * fov, label, fov
+
+
+def _texture(draws: Draws, image: Tensor) -> Tensor:
+    """The blotches and the choroid, at the size of the patch, float32[B, 3, p, p]."""
+    coarse = torch.from_numpy(np.concatenate([draws.blotches, draws.choroid], 1)).to(image.device)
+    blotches, choroid = F.interpolate(coarse, image.shape[2:], mode="bicubic").split([3, 1], 1)
+    soft: Tensor = F.avg_pool2d(choroid.abs(), 5, stride=1, padding=2, count_include_pad=False)
+    return soft + blotches

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
@@ -35,15 +35,19 @@ class Progress:
     last_dice: float = math.nan
     best_dice: float = -1.0
     best_epoch: int = 0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    """A row per epoch, for the learning curve."""
 
-    def advance(self, dice: float, seconds: float, patches: int) -> None:
-        """Note the end of an epoch."""
+    def advance(self, loss: float, dice: float, learning_rate: float, seconds: float, patches: int) -> None:
+        """Note the end of an epoch that took `seconds` for `patches`."""
         self.epoch += 1
         self.seconds += seconds
         self.patches += patches
         self.last_dice = dice
         if dice > self.best_dice:
             self.best_dice, self.best_epoch = dice, self.epoch
+        row = {"epoch": self.epoch, "loss": loss, "val_dice": dice, "learning_rate": learning_rate}
+        self.curve.append(row | {"seconds": self.seconds})
 
 
 class Learner:
@@ -54,7 +58,7 @@ class Learner:
         # oneDNN's bfloat16 convolutions and the norm are fastest on plain NCHW; all others want the channels last
         plain = device.type == "cpu" and precision == "bf16"
         self.memory_format = torch.contiguous_format if plain else torch.channels_last
-        self.net = net.to(device).to(memory_format=self.memory_format).train()  # type: ignore[call-overload]
+        self.net = net.to(device).train()
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         """The net with averaged weights: the one to validate and to keep."""
         self.peak = learning_rate

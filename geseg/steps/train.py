@@ -5,7 +5,6 @@ import dataclasses
 import json
 import os
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -29,10 +28,12 @@ from geseg.model.unet import build, count_parameters, find_widths
 from geseg.progress import Track, silent
 from geseg.steps import batches
 from geseg.steps.learner import Learner, choose_precision
+from geseg.steps.models import ONNX
+from geseg.steps.models import WEIGHTS as MODEL
 from geseg.steps.segmenting import segment_image
 
-MODEL, STATE, CONFIG, CURVE = "model.safetensors", "state.safetensors", "config.json", "metrics.csv"
-"""The files of a run folder: the best weights, where to resume, what was asked for, what happened in each epoch."""
+STATE, CONFIG, CURVE = "state.safetensors", "config.json", "metrics.csv"
+"""Files of a run folder beside the model: where to resume, what was asked for, what happened in each epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +53,11 @@ class TrainConfig:
     fraction_of: Literal["images", "patches"] = "images"
     loss: str = "dice+bce"
     augmentation: Augmentation = field(default_factory=Augmentation)
-    epochs: int = 16
+    epochs: int = 14
     """An epoch visits as many patches as the file has, whatever the fraction: all fractions learn equally long."""
     minutes: float | None = None
     """Stop, with the schedule finished, after this time even if epochs are left."""
-    batch_size: int = 16
+    batch_size: int = 8
     learning_rate: float = 5e-3
     patience: int = 10
     """Epochs without a better validation Dice after which training stops."""
@@ -92,8 +93,8 @@ class TrainResult:
     dice: float
     best_epoch: int
     threshold: float
-    parameters: int
-    device: str
+    description: str
+    """Group, widths, number of parameters, device and precision."""
 
 
 def run(config: TrainConfig, track: Track = silent) -> TrainResult:
@@ -175,24 +176,34 @@ class _Run:
                 break
         probabilities = self._validate()
         dice = overlap.mean_dice(probabilities, self.labels, self.fovs)
-        progress.advance(dice, time.monotonic() - start, len(losses) * self.config.batch_size)
+        seconds, patches = time.monotonic() - start, len(losses) * self.config.batch_size
+        progress.advance(float(np.mean(losses)), dice, learner.learning_rate, seconds, patches)
         if progress.best_epoch == epoch:
             threshold, best = overlap.best_threshold(probabilities, self.labels, self.fovs)
             modelfile.save(learner.average, self._header(threshold, best), self.out / MODEL)
-        learner.save(self.out / STATE, self.identity)
-        self._append_curve(float(np.mean(losses)), dice)
+        _write_curve(self.out / CURVE, progress.curve)
+        learner.save(self.out / STATE, self.identity)  # last: a run that is killed before it repeats the epoch
 
     def _label(self, epoch: int) -> str:
-        p = self.learner.progress
-        so_far = (
-            ""
-            if not p.epoch
-            else (
-                f", validation Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), {p.patches / p.seconds:.0f} patches/s, "
-                f"{(self.config.epochs - p.epoch) * p.seconds / p.epoch / 60:.0f} min left"
-            )
+        """What the progress line says: the net at first, then how it does."""
+        p, of = self.learner.progress, f"epoch {epoch} of {self.config.epochs}"
+        if not p.epoch:
+            return f"{of}, {self.description}"
+        minutes_left = (self.config.epochs - p.epoch) * p.seconds / p.epoch / 60
+        if self.config.minutes is not None:
+            minutes_left = min(minutes_left, self.config.minutes - p.seconds / 60)
+        return (
+            f"{of}, validation Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), "
+            f"{p.patches / p.seconds:.1f} patches/s, {minutes_left:.0f} min left"
         )
-        return f"epoch {epoch} of {self.config.epochs}{so_far}"
+
+    @property
+    def description(self) -> str:
+        """The net and what trains it, in words."""
+        net, learner = self.learner.net, self.learner
+        widths = ",".join(map(str, net.widths))
+        parameters = f"{count_parameters(net):,} parameters"
+        return f"{self.config.group} of widths {widths} ({parameters}) on {learner.device} in {learner.precision}"
 
     def _validate(self) -> list[np.ndarray]:
         """Probability maps of the validation images by the averaged weights."""
@@ -223,22 +234,6 @@ class _Run:
             versions=modelfile.versions(),
         )
 
-    def _append_curve(self, loss: float, dice: float) -> None:
-        progress = self.learner.progress
-        row = {
-            "epoch": progress.epoch,
-            "loss": f"{loss:.5f}",
-            "val_dice": f"{dice:.5f}",
-            "learning_rate": f"{self.learner.learning_rate:.3g}",
-            "seconds": f"{progress.seconds:.1f}",
-        }
-        new = progress.epoch == 1
-        with (self.out / CURVE).open("w" if new else "a", newline="") as file:
-            writer = csv.DictWriter(file, row)
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
-
     def finish(self) -> TrainResult:
         progress, model = self.learner.progress, self.out / MODEL
         return TrainResult(
@@ -246,8 +241,7 @@ class _Run:
             dice=progress.best_dice,
             best_epoch=progress.best_epoch,
             threshold=modelfile.read_header(model).threshold,
-            parameters=count_parameters(self.learner.net),
-            device=f"{self.learner.device} in {self.learner.precision}",
+            description=self.description,
         )
 
 
@@ -276,7 +270,7 @@ def _claim(out: Path, config: TrainConfig) -> None:
             raise OutputError(f"{out} holds no run to resume; leave out --resume to start one there")
         return
     refuse_to_overwrite(out / CONFIG, config.overwrite)
-    for name in (MODEL, STATE, CURVE, CONFIG):
+    for name in (MODEL, STATE, CURVE, CONFIG, ONNX):
         (out / name).unlink(missing_ok=True)
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -286,6 +280,13 @@ def _claim(out: Path, config: TrainConfig) -> None:
         raise OutputError(f"cannot write into the run folder {out}; choose another with -o")
 
 
-def _write_json(path: Path, values: dict[str, Any] | Sequence[Any]) -> None:
+def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:
+    with atomic_path(path) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, curve[0])
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in curve)
+
+
+def _write_json(path: Path, values: dict[str, Any]) -> None:
     with atomic_path(path) as partial:
         partial.write_text(json.dumps(values, indent=2) + "\n")

@@ -1,7 +1,5 @@
 """The command as it is typed: exit code, whole output, the file."""
 
-import dataclasses
-import inspect
 import os
 import re
 import subprocess
@@ -13,9 +11,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from geseg.cli.app import app
-from geseg.cli.prepare import prepare
 from geseg.data.patchfile import PatchFile
-from geseg.steps.prepare import PrepareConfig
 
 Make = Callable[..., Path]
 
@@ -98,21 +94,6 @@ def test_no_source_is_wrong_usage() -> None:
     assert result.exit_code == 2
     assert "Missing argument" in result.stderr
     assert "sources" in result.stderr
-
-
-def test_it_has_the_defaults_of_its_step() -> None:
-    """They are written twice so that `geseg --help` need not import the step."""
-    fields = {field.name: field.default for field in dataclasses.fields(PrepareConfig)}
-    given = {name: parameter.default for name, parameter in inspect.signature(prepare).parameters.items()}
-    assert given.keys() - fields.keys() == {"quiet"}
-    assert {name: given[name] for name in fields if name != "sources"} == {
-        name: default for name, default in fields.items() if name != "sources"
-    }
-
-
-def test_the_module_loads_no_arrays() -> None:
-    code = "import sys, geseg.cli.prepare; assert not {'numpy', 'h5py', 'PIL', 'scipy', 'torch'} & set(sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_interrupting_it_leaves_nothing(make_drive: Make) -> None:

@@ -150,9 +150,10 @@ def test_plan_is_symmetric_and_fits_the_network(h: int, w: int, divisor: int) ->
         assert tile % 2 == 0
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_an_image_of_the_size_of_a_tile_is_one_tile(size: int) -> None:
-    assert plan(size, size, 4).overhead == 1
+@pytest.mark.parametrize(("h", "w"), [(size, size) for size in SIZES] + [(584, 560), (72, 68), (4, 640)])
+def test_an_image_that_fits_one_tile_is_computed_as_it_is(h: int, w: int) -> None:
+    image = np.random.default_rng(0).random((1, h, w))
+    np.testing.assert_array_equal(segment(image, symmetric_net, 4), symmetric_net(image[None])[0])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,156 @@
+"""All commands: wrong usage, output, start-up."""
+
+import dataclasses
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import geseg
+from geseg.cli.app import COMMANDS, app
+from geseg.steps.evaluate import EvalConfig
+from geseg.steps.export import ExportConfig
+from geseg.steps.predict import PredictConfig
+from geseg.steps.prepare import PrepareConfig
+from geseg.steps.train import TrainConfig
+
+
+def invoke(*arguments: object) -> tuple[int, str, str]:
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_help_loads_no_network_library() -> None:
+    heavy = "{'torch', 'e2cnn', 'onnxruntime', 'onnx', 'numpy', 'scipy', 'h5py', 'PIL', 'sklearn'}"
+    code = f"import sys, geseg, geseg.cli.app; assert not {heavy} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    code, stdout, _ = invoke(command, "--help")
+    assert code == 0
+    assert f"Example: geseg {command}" in re.sub(r"\s+", " ", stdout)
+
+
+CONFIGS = {
+    "prepare": (PrepareConfig, {"quiet"}),
+    "train": (TrainConfig, {"quiet", "colour", "scale", "mirror", "rotation"}),
+    "eval": (EvalConfig, {"quiet", "json"}),
+    "export": (ExportConfig, {"quiet"}),
+    "predict": (PredictConfig, {"quiet"}),
+}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_options_have_the_defaults_of_their_step(command: str) -> None:
+    """They are written twice so that `geseg --help` need not import the step."""
+    kind, terminal_only = CONFIGS[command]
+    fields = {field.name: field.default for field in dataclasses.fields(kind)}
+    given = {name: parameter.default for name, parameter in inspect.signature(COMMANDS[command]).parameters.items()}
+    assert given.keys() - fields.keys() == terminal_only
+    optional = [name for name in given if name not in terminal_only and given[name] is not inspect.Parameter.empty]
+    assert {name: given[name] for name in optional} == {name: fields[name] for name in optional}
+
+
+def test_python_m_geseg_is_geseg() -> None:
+    done = subprocess.run([sys.executable, "-m", "geseg", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"geseg {geseg.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["train", "p.h5", "--widths", "3,x"],
+        ["train", "p.h5", "--group", "d3"],
+        ["train", "p.h5", "--epochs", "0"],
+        ["eval", "run", "--split", "train"],
+        ["predict", "photos"],
+        ["export"],
+        ["segment"],
+        ["predict", "photos", "-o", "masks", "--engine", "tensorrt", "--model", "m"],
+    ],
+)
+def test_wrong_usage_leaves_with_2(arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, stdout, stderr = invoke(*arguments)
+    assert code == 2
+    assert stdout == ""
+    assert stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "patches.h5 does not exist; expected a patch file: make one with `geseg prepare`"),
+        (["train", "text.h5"], "text.h5 cannot be read as HDF5"),
+        (["eval", "run", "text.h5"], "text.h5 cannot be read as HDF5"),
+        (["export", "run"], "run is no file; expected a model such as runs/NAME/model.safetensors (geseg train)"),
+        (["export", "text.h5"], "text.h5 is no safetensors file"),
+        (["predict", "text.h5", "-o", "m", "--model", "text.onnx"], "text.onnx cannot be read as an ONNX file"),
+        (["predict", "empty", "-o", "m", "--model", "run"], "empty holds 0 entries, but no image"),
+    ],
+)
+def test_mistakes_are_one_line_and_leave_with_1(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    for name in ("text.h5", "text.onnx"):
+        (tmp_path / name).write_text("just some text")
+    before = sorted(tmp_path.rglob("*"))
+    code, stdout, stderr = invoke(*arguments)
+    assert code == 1, stderr
+    assert stdout == ""
+    assert stderr.startswith(f"geseg: {message}"), stderr
+    assert len(stderr.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    code, stdout, stderr = invoke(
+        "train", patch_file, "-o", out, "--widths", "1,2", "--epochs", 2, "--batch-size", 4, "--device", "cpu",
+        "--precision", "fp32",
+    )  # fmt: skip
+    assert code == 0, stderr
+    net, dice, following = stdout.splitlines()
+    assert net == f"{out}/model.safetensors: d4 of widths 1,2 (1,375 parameters) on cpu in fp32"
+    assert re.fullmatch(r"validation Dice \d\.\d{4} at threshold 0\.5, epoch [12]; fixed threshold 0\.\d+", dice)
+    assert following == f"next: geseg eval {out} {patch_file}"
+    progress = stderr.splitlines()
+    assert progress[0].startswith("epoch 1 of 2, d4 of widths 1,2 (1,375 parameters) on cpu in fp32: 8 done in ")
+    assert re.match(
+        r"epoch 2 of 2, validation Dice 0\.\d{4} \(best 0\.\d{4}\), \d+\.\d patches/s, 0 min left", progress[1]
+    )
+
+
+def test_eval_prints_a_table_or_json(run_folder: Path, patch_file: Path) -> None:
+    code, stdout, stderr = invoke("eval", run_folder, patch_file, "--quiet")
+    assert (code, stderr) == (0, "")
+    assert "drive/01" in stdout
+    assert "2 test images of drive, at their own resolution, inside the field of view, against" in stdout
+    assert stdout.rstrip().endswith(f"next: geseg export {run_folder}")
+    code, stdout, stderr = invoke("eval", run_folder, patch_file, "--json", "--split", "val")
+    assert code == 0
+    assert 0 < json.loads(stdout)["thresholds"]["0.5"]["mean"]["dice"] < 1
+    assert stderr == "note: epoch and threshold of the model were chosen on 1 of these images\n"
+
+
+def test_export_says_how_near_it_is(run_folder: Path, tmp_path: Path) -> None:
+    code, stdout, stderr = invoke("export", run_folder, "-o", tmp_path / "m.onnx", "--quiet")
+    assert (code, stderr) == (0, "")
+    first, following = stdout.splitlines()
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path))}/m\.onnx: same probabilities as the model up to \d\.\de-\d\d; "
+        r"any batch, height and width divisible by 4",
+        first,
+    )
+    assert following == f"next: geseg predict IMAGES -o MASKS --model {tmp_path / 'm.onnx'}"

@@ -1,0 +1,55 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from geseg.data.augment import SCALES, Augmentation, draw
+
+ALL = Augmentation()
+
+
+@given(seed=st.integers(0, 99), epoch=st.integers(0, 99), samples=st.lists(st.integers(0, 999), min_size=1, max_size=5))
+def test_a_sample_draws_the_same_in_any_batch(seed: int, epoch: int, samples: list[int]) -> None:
+    together = draw(ALL, seed, epoch, samples)
+    for place, sample in enumerate(samples):
+        alone = draw(ALL, seed, epoch, [sample])
+        np.testing.assert_array_equal(together.matrices[place], alone.matrices[0])
+        np.testing.assert_array_equal(together.gains[place], alone.gains[0])
+        np.testing.assert_array_equal(together.shifts[place], alone.shifts[0])
+
+
+def test_seeds_epochs_and_samples_draw_differently() -> None:
+    drawn = [draw(ALL, *key, [sample]).gains.tobytes() for key in ((0, 1), (1, 0), (1, 1)) for sample in (0, 1)]
+    assert len(set(drawn)) == 6
+
+
+@pytest.mark.parametrize("switched_off", ["colour", "scale", "mirror", "rotation"])
+def test_each_can_be_switched_off_and_leaves_the_others_alone(switched_off: str) -> None:
+    samples = range(200)
+    full = draw(ALL, 0, 1, samples)
+    less = draw(Augmentation(**{switched_off: False}), 0, 1, samples)
+    scale = np.sqrt(np.abs(np.linalg.det(less.matrices)))
+    mirrored = np.linalg.det(less.matrices) < 0
+    if switched_off == "colour":
+        assert (less.gains == 1).all()
+        assert (less.shifts == 0).all()
+        np.testing.assert_array_equal(less.matrices, full.matrices)
+        return
+    np.testing.assert_array_equal(less.gains, full.gains)
+    assert np.allclose(scale, 1, atol=1e-5) == (switched_off == "scale")
+    assert (not mirrored.any()) == (switched_off == "mirror")
+    unturned = np.abs(less.matrices[:, 0, 1]).max() == 0
+    assert unturned == (switched_off == "rotation")
+
+
+def test_ranges() -> None:
+    drawn = draw(ALL, 0, 0, range(2000))
+    scale = 1 / np.sqrt(np.abs(np.linalg.det(drawn.matrices)))
+    assert SCALES[0] <= scale.min() < 0.81
+    assert 1.24 < scale.max() <= SCALES[1]
+    assert 0.45 < (np.linalg.det(drawn.matrices) < 0).mean() < 0.55
+
+
+def test_nothing_is_changed_without_augmentation() -> None:
+    drawn = draw(Augmentation(colour=False, scale=False, mirror=False, rotation=False), 0, 0, [1, 2])
+    np.testing.assert_array_equal(drawn.matrices, np.broadcast_to(np.eye(2), (2, 2, 2)))

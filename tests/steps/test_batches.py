@@ -1,0 +1,87 @@
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from geseg.data.augment import Augmentation, Draws
+from geseg.data.patchfile import PatchFile
+from geseg.steps import batches
+from geseg.steps.batches import PatchReader, Raw
+
+STILL = Augmentation(colour=False, scale=False, mirror=False, rotation=False)
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def reader(patch_file: Path) -> PatchReader:
+    return PatchReader(PatchFile.open(patch_file), STILL, seed=0)
+
+
+def raw(matrix: np.ndarray, gains: float = 1.0, shifts: float = 0.0) -> Raw:
+    rng = np.random.default_rng(0)
+    patches = rng.integers(0, 255, (2, 12, 12, 5), dtype=np.uint8)
+    patches[..., 3] = (patches[..., 3] > 128) * 255
+    patches[..., 4] = 255
+    draws = Draws(
+        np.stack([matrix] * 2).astype(np.float32),
+        np.full((2, 3), gains, np.float32),
+        np.full((2, 3), shifts, np.float32),
+        np.zeros((2, 3, 4, 4), np.float32),
+        np.zeros((2, 1, 4, 4), np.float32),
+    )
+    return Raw(torch.from_numpy(patches), torch.full((2, 3), 100.0), torch.full((2, 3), 50.0), draws)
+
+
+def test_every_patch_is_visited_once_before_any_is_twice() -> None:
+    visits = [index for _, _, index in batches.order(np.array([3, 5, 7, 9]), 10, seed=0, epoch=1)]
+    assert len(visits) == 10
+    assert sorted(visits[:4]) == sorted(visits[4:8]) == [3, 5, 7, 9]
+    assert visits != [index for _, _, index in batches.order(np.array([3, 5, 7, 9]), 10, seed=0, epoch=2)]
+
+
+def test_batches_have_the_patches_asked_for(reader: PatchReader, patch_file: Path) -> None:
+    visits = [(1, visit, index) for visit, index in enumerate([7, 0, 30, 2, 11])]
+    read = list(batches.batches(reader, visits, 2, CPU))
+    assert len(read) == 2, "the short last batch is left out"
+    with PatchFile.open(patch_file) as file:
+        np.testing.assert_array_equal(torch.cat([b.patches for b in read]), file.train_patches([7, 0, 30, 2]))
+        record = file.header.samples[file.train_samples[30]]
+    np.testing.assert_allclose(read[1].mean[0], record.mean, rtol=1e-6)
+
+
+def test_a_reader_can_be_sent_to_another_process(reader: PatchReader) -> None:
+    there = pickle.loads(pickle.dumps(reader))
+    assert torch.equal(there[(1, 0, 4)].patches, reader[(1, 0, 4)].patches)
+
+
+def test_without_augmentation_a_patch_is_only_normalised() -> None:
+    given = raw(np.eye(2))
+    image, label, fov = batches.prepare(given, CPU)
+    expected = (given.patches[..., :3].permute(0, 3, 1, 2).float() - 100) / 50
+    torch.testing.assert_close(image, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(label[:, 0], given.patches[..., 3] / 255, atol=1e-6, rtol=0)
+    assert fov.min() == 1
+
+
+def test_a_turn_by_90_degrees_moves_image_label_and_fov_alike() -> None:
+    quarter = np.array([[0.0, -1.0], [1.0, 0.0]])
+    still, turned = batches.prepare(raw(np.eye(2)), CPU), batches.prepare(raw(quarter), CPU)
+    for a, b in zip(still, turned, strict=True):
+        torch.testing.assert_close(b, a.rot90(1, (2, 3)), atol=1e-5, rtol=0)
+
+
+def test_what_a_turned_patch_does_not_cover_is_mirrored_into_it() -> None:
+    c = np.sqrt(0.5)
+    given = raw(np.array([[c, -c], [c, c]]))
+    given.patches[..., :3] = 200
+    image, _, fov = batches.prepare(given, CPU)
+    torch.testing.assert_close(image, torch.full_like(image, 2.0))
+    assert fov.min() == 1
+
+
+def test_colour_changes_reach_the_image_alone() -> None:
+    still, other = batches.prepare(raw(np.eye(2)), CPU), batches.prepare(raw(np.eye(2), 1.5, 0.25), CPU)
+    torch.testing.assert_close(other[0], still[0] * 1.5 + 0.25)
+    assert torch.equal(other[1], still[1])

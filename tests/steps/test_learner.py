@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from geseg.errors import ConfigError, OutputError
+from geseg.model.group import Group
+from geseg.model.losses import LOSSES
+from geseg.model.unet import build
+from geseg.steps.learner import WARMUP, Learner, choose_precision, schedule
+
+CPU = torch.device("cpu")
+
+
+def learner(precision: str = "fp32", group: str = "d2") -> Learner:
+    torch.manual_seed(0)
+    return Learner(build(Group.parse(group), (2, 3)), LOSSES["dice+bce"], 1e-2, CPU, precision)
+
+
+def batch(seed: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(4, 3, 16, 16, generator=generator)
+    return image, (image[:, :1] > 0.5).float(), torch.ones(4, 1, 16, 16)
+
+
+def test_schedule_rises_and_falls() -> None:
+    values = [schedule(step / 1000) for step in range(1001)]
+    peak = round(1000 * WARMUP)
+    assert 0 < values[0] < 0.05
+    assert values[peak] == pytest.approx(1)
+    assert values[:peak] == sorted(values[:peak])
+    assert values[peak:] == sorted(values[peak:], reverse=True)
+    assert values[-1] == pytest.approx(0)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("group", ["c1", "d2"])
+def test_it_learns(precision: str, group: str) -> None:
+    subject = learner(precision, group)
+    losses = [subject.step(*batch(step % 2), done=0.1) for step in range(120)]
+    assert losses[-1] < 0.7 * losses[0]
+    assert all(parameter.dtype == torch.float32 for parameter in subject.net.parameters())
+
+
+def test_resuming_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
+    straight, first = learner(), learner()
+    for step in range(6):
+        straight.step(*batch(step), done=step / 6)
+    for step in range(3):
+        first.step(*batch(step), done=step / 6)
+    first.progress.advance(0.5, 0.7, 1e-3, 2.0, 12)
+    first.save(tmp_path / "state", '{"run": 1}')
+    second = learner()
+    second.load(tmp_path / "state", '{"run": 1}')
+    assert second.progress == first.progress
+    for step in range(3, 6):
+        second.step(*batch(step), done=step / 6)
+    for a, b in ((straight.net, second.net), (straight.average, second.average)):
+        for name, tensor in a.state_dict().items():
+            assert torch.equal(tensor, b.state_dict()[name]), name
+
+
+def test_the_average_follows_the_weights() -> None:
+    subject = learner()
+    for step in range(30):
+        subject.step(*batch(step), done=0.1)
+    new, mean = subject.net.down[0].convs[0].coefficients, subject.average.down[0].convs[0].coefficients
+    assert 0 < (new - mean).abs().max() < 0.2
+    assert not mean.requires_grad
+    assert not subject.average.training
+
+
+def test_a_state_of_another_run_is_refused(tmp_path: Path) -> None:
+    learner().save(tmp_path / "state", '{"seed": 1}')
+    with pytest.raises(ConfigError, match="is of a run with seed 1 instead of 2; resume with the same"):
+        learner().load(tmp_path / "state", '{"seed": 2}')
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "state").write_bytes(b"nothing")
+    with pytest.raises(OutputError, match="is no state to resume from"):
+        learner().load(tmp_path / "state", "{}")
+
+
+def test_precisions() -> None:
+    assert choose_precision("fp32", CPU) == "fp32"
+    assert choose_precision("auto", CPU) in ("fp32", "bf16")
+    with pytest.raises(ConfigError, match="precision 'fp8' is not known; choose auto, fp32 or bf16"):
+        choose_precision("fp8", CPU)

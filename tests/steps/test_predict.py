@@ -1,0 +1,168 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geseg.data.fov import find_fov
+from geseg.data.images import read_image
+from geseg.errors import ConfigError, DataError, DeviceError, GesegError, ModelFileError, OutputError
+from geseg.steps import models
+from geseg.steps.predict import PredictConfig, run
+from geseg.steps.segmenting import segment_image
+
+Eye = tuple[np.ndarray, np.ndarray, np.ndarray]
+Draw = Callable[..., Eye]
+
+
+def save(path: Path, pixels: np.ndarray) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def mask(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.mode == "L"
+        return np.asarray(image)
+
+
+@pytest.fixture
+def photos(draw_eye: Draw, tmp_path: Path) -> Path:
+    for seed, name in enumerate(("a.png", "b.tif", "deep/er/c.jpg", "deep/a.png")):
+        save(tmp_path / "photos" / name, draw_eye(seed, 40 + seed, 51)[0])
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
+    return tmp_path / "photos"
+
+
+def test_masks_have_the_names_and_sizes_of_the_photographs(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    out, p, overlay = tmp_path / "masks", tmp_path / "p", tmp_path / "overlay"
+    config = PredictConfig(
+        images=photos, out=out, model=run_folder, recursive=True, probabilities=p, overlay=overlay, device="cpu"
+    )
+    result = run(config)
+    names = ["a.png", "b.png", "deep/a.png", "deep/er/c.png"]
+    assert result.written == 4
+    for folder in (out, p, overlay):
+        assert sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()) == names
+    model = models.open_model(run_folder)
+    image = read_image(photos / "b.tif")
+    probability = segment_image(image, model.net, model.divisor) * find_fov(image)
+    np.testing.assert_array_equal(mask(out / "b.png"), 255 * (probability >= model.threshold))
+    with Image.open(p / "b.png") as written:
+        assert written.mode == "I;16"
+        np.testing.assert_allclose(np.asarray(written) / 65535, probability, atol=1e-5, rtol=0)
+    with Image.open(overlay / "b.png") as written:
+        assert written.size == (51, 41)
+        assert written.mode == "RGB"
+
+
+def test_without_recursive_sub_folders_are_left_alone(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    assert run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder)).written == 2
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "b.png"]
+
+
+def test_one_file(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    run(PredictConfig(images=photos / "deep" / "a.png", out=tmp_path / "masks", model=run_folder))
+    assert [path.name for path in (tmp_path / "masks").rglob("*.png")] == ["a.png"]
+
+
+def test_both_engines_draw_the_same_masks(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    by_onnx = run(PredictConfig(images=photos, out=tmp_path / "onnx", model=run_folder, engine="onnx"))
+    by_torch = run(PredictConfig(images=photos, out=tmp_path / "torch", model=run_folder, engine="torch"))
+    assert "onnxruntime CPUExecutionProvider" in by_onnx.device
+    assert "torch" in by_torch.device
+    for name in ("a.png", "b.png"):
+        assert (mask(tmp_path / "onnx" / name) != mask(tmp_path / "torch" / name)).mean() < 1e-3
+
+
+def test_a_threshold_of_ones_own(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    shares = []
+    for threshold in (0.05, 0.5, 0.999):
+        out = tmp_path / str(threshold)
+        run(PredictConfig(images=photos / "a.png", out=out, model=run_folder, threshold=threshold))
+        shares.append((mask(out / "a.png") > 0).mean())
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] > shares[-1]
+
+
+def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    (photos / "aa.png").write_bytes((photos / "a.png").read_bytes()[:100])
+    result = run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder))
+    assert result.written == 2
+    (failure,) = result.failures
+    assert f"{photos / 'aa.png'} cannot be read as an image" in failure
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "b.png"]
+
+
+def test_nothing_is_overwritten_unless_asked(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    taken = save(tmp_path / "masks" / "b.png", np.zeros((2, 2), np.uint8))
+    config = {"images": photos, "out": tmp_path / "masks", "model": run_folder}
+    with pytest.raises(OutputError, match=r"b\.png exists already"):
+        run(PredictConfig(**config))  # type: ignore[arg-type]
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["b.png"], "told before any work started"
+    run(PredictConfig(**config, overwrite=True))  # type: ignore[arg-type]
+    assert mask(taken).shape == (41, 51)
+
+
+def test_photographs_are_never_replaced(photos: Path, run_folder: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.png is one of the photographs"):
+        run(PredictConfig(images=photos, out=photos, model=run_folder, overwrite=True))
+
+
+def test_two_photographs_for_one_mask(photos: Path, tmp_path: Path, run_folder: Path, draw_eye: Draw) -> None:
+    save(photos / "a.jpg", draw_eye(5)[0])
+    with pytest.raises(ConfigError, match=r"a\.jpg and .*a\.png would both write .*a\.png; rename one"):
+        run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder))
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"model": None}, ConfigError, "no model: train one"),
+        ({"model": Path("nowhere")}, ModelFileError, "nowhere does not exist; expected a run folder"),
+        ({"images": Path("nowhere")}, DataError, "nowhere does not exist; expected an image or a folder"),
+        ({"threshold": 50.0}, ConfigError, "threshold is 50.0; expected a probability"),
+        ({"device": "cuda:7"}, DeviceError, "device cuda:7 was asked for"),
+        ({"device": "cuda", "engine": "torch"}, DeviceError, "device cuda was asked for"),
+    ],
+)
+def test_mistakes(
+    photos: Path, tmp_path: Path, run_folder: Path, change: dict[str, object], error: type[GesegError], message: str
+) -> None:
+    config: dict[str, object] = {"images": photos, "out": tmp_path / "masks", "model": run_folder} | change
+    with pytest.raises(error, match=message):
+        run(PredictConfig(**config))  # type: ignore[arg-type]
+    assert not (tmp_path / "masks").exists()
+
+
+def test_an_empty_folder_and_one_with_images_further_down(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    for name in ("a.png", "b.tif"):
+        (photos / name).unlink()
+    with pytest.raises(DataError, match=r"holds 2 entries, but no image \(\.png, .*sub-folders too with --recursive"):
+        run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder))
+
+
+def test_an_onnx_file_of_other_weights_is_refused(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes((run_folder / "model.onnx").read_bytes())
+    (folder / "model.safetensors").write_bytes(b"other")
+    with pytest.raises(ModelFileError, match=r"was exported from other weights than model\.safetensors beside it"):
+        run(PredictConfig(images=photos, out=tmp_path / "masks", model=folder))
+
+
+def test_with_onnx_neither_torch_nor_e2cnn_is_needed(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    code = (
+        "import sys; sys.modules['torch'] = sys.modules['e2cnn'] = sys.modules['onnx'] = None\n"
+        "from geseg.cli.app import main; main()"
+    )
+    arguments = ["predict", str(photos), "-o", str(tmp_path / "masks"), "--model", str(run_folder / "model.onnx"), "-q"]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=os.environ)
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "masks").iterdir())) == 2
