@@ -40,15 +40,15 @@ def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Itera
     typer.echo(f"{label}: {done} done in {time.monotonic() - start:.1f} s", err=True)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout, the first column left, the others right; never folded where stdout is no terminal."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE, pad_edge=False, caption=caption, caption_justify="left")
+    table = Table(box=SIMPLE, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="right" if number else "left", overflow="fold")
+        table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     console = Console()

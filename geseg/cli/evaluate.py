@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from geseg.steps.evaluate import EvalResult
 
 
+SHORT = {"sensitivity": "sens.", "specificity": "spec.", "accuracy": "acc."}
+"""Names of figures that are too long for a table on 80 columns."""
+
+
 def evaluate(
     model: Model,
     patches: Patches = Path("patches.h5"),
@@ -56,7 +60,9 @@ def _print(result: "EvalResult") -> None:
     for name, value in result.thresholds.items():
         mean, std, pooled = result.mean(name), result.std(name), result.pooled(name)
         rows.append([f"mean at {value:g}", *(f"{mean[f]:.4f}" for f in figures)])
-        rows.append(["  standard deviation", *(f"{std[f]:.4f}" for f in figures)])
-        rows.append(["  pixels pooled", *(f"{pooled[f]:.4f}" for f in figures)])
-    fixed = f"{result.thresholds['fixed']:g} is the threshold fixed on the model's validation images"
-    print_table(["image, at 0.5", *figures], rows, caption=f"{result.protocol}; {fixed}; {result.device}")
+        rows.append(["  std", *(f"{std[f]:.4f}" for f in figures)])
+        rows.append(["  pooled", *(f"{pooled[f]:.4f}" for f in figures)])
+    print_table(["image, at 0.5", *(SHORT.get(figure, figure) for figure in figures)], rows)
+    typer.echo(f"{result.protocol}; by {result.model} on {result.device}")
+    typer.echo("mean and std are over images, pooled is all pixels together; ", nl=False)
+    typer.echo(f"{result.thresholds['fixed']:g} is the threshold fixed on the model's validation images")

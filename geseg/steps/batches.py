@@ -110,6 +110,6 @@ def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
 def _texture(draws: Draws, image: Tensor) -> Tensor:
     """The blotches and the choroid, at the size of the patch, float32[B, 3, p, p]."""
     coarse = torch.from_numpy(np.concatenate([draws.blotches, draws.choroid], 1)).to(image.device)
-    blotches, choroid = F.interpolate(coarse, image.shape[2:], mode="bicubic").split([3, 1], 1)
-    soft: Tensor = F.avg_pool2d(choroid.abs(), 5, stride=1, padding=2, count_include_pad=False)
-    return soft + blotches
+    fine = F.interpolate(coarse, image.shape[2:], mode="bicubic")
+    soft_lines = F.avg_pool2d(fine[:, 3:].abs(), 5, stride=1, padding=2, count_include_pad=False)
+    return fine[:, :3] + soft_lines

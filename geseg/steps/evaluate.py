@@ -50,7 +50,7 @@ class ImageScore:
     counts: dict[str, Counts]
 
     def figures(self, name: str) -> Figures:
-        return {"auc": self.auc} | {figure: of(self.counts[name]) for figure, of in FIGURES.items()}
+        return {figure: of(self.counts[name]) for figure, of in FIGURES.items()} | {"auc": self.auc}
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class EvalResult:
     def pooled(self, name: str) -> Figures:
         """Figures of all pixels together."""
         total = sum((score.counts[name] for score in self.images), Counts(0, 0, 0, 0))
-        return {"auc": self.pooled_auc} | {figure: of(total) for figure, of in FIGURES.items()}
+        return {figure: of(total) for figure, of in FIGURES.items()} | {"auc": self.pooled_auc}
 
     def _columns(self, name: str) -> dict[str, list[float]]:
         rows = [score.figures(name) for score in self.images]

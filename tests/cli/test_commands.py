@@ -122,11 +122,11 @@ def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_pat
     )  # fmt: skip
     assert code == 0, stderr
     net, dice, following = stdout.splitlines()
-    assert net == f"{out}/model.safetensors: d4 of widths 1,2 (1,375 parameters) on cpu in fp32"
+    assert net == f"{out}/model.safetensors: d4 of widths 1,2 (564 parameters) on cpu in fp32"
     assert re.fullmatch(r"validation Dice \d\.\d{4} at threshold 0\.5, epoch [12]; fixed threshold 0\.\d+", dice)
     assert following == f"next: geseg eval {out} {patch_file}"
     progress = stderr.splitlines()
-    assert progress[0].startswith("epoch 1 of 2, d4 of widths 1,2 (1,375 parameters) on cpu in fp32: 8 done in ")
+    assert progress[0].startswith("epoch 1 of 2, d4 of widths 1,2 (564 parameters) on cpu in fp32: 8 done in ")
     assert re.match(
         r"epoch 2 of 2, validation Dice 0\.\d{4} \(best 0\.\d{4}\), \d+\.\d patches/s, 0 min left", progress[1]
     )
