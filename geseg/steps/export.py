@@ -22,7 +22,8 @@ from geseg.model.modelfile import ModelHeader
 from geseg.model.restrict import restrict
 from geseg.model.unet import UNet
 from geseg.progress import Track, silent
-from geseg.steps.models import ONNX, find_weights
+from geseg.steps.models import find_weights
+from geseg.steps.runfolder import ONNX
 
 TOLERANCE = 1e-4
 """Largest difference in probability between the file in onnxruntime and the model in torch."""

@@ -7,9 +7,8 @@ from typing import Literal
 from geseg.errors import ConfigError, ModelFileError
 from geseg.files import sha256
 from geseg.inference.tiling import Net
+from geseg.steps.runfolder import ONNX, WEIGHTS
 
-WEIGHTS, ONNX = "model.safetensors", "model.onnx"
-"""Names inside a run folder."""
 EngineName = Literal["auto", "onnx", "torch"]
 
 

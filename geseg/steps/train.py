@@ -1,9 +1,7 @@
 """Train: a patch file to a run folder with a model, its configuration and its learning curve."""
 
-import csv
 import dataclasses
 import json
-import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +13,8 @@ import torch
 from geseg.data.augment import Augmentation
 from geseg.data.normalise import NORMALISATION
 from geseg.data.patchfile import PatchFile, WholeImage
-from geseg.errors import ConfigError, DataError, OutputError
-from geseg.files import atomic_path, refuse_to_overwrite, sha256
+from geseg.errors import ConfigError, DataError
+from geseg.files import sha256
 from geseg.inference.torch_engine import TorchEngine, choose_device
 from geseg.metrics import overlap
 from geseg.model import modelfile
@@ -26,14 +24,9 @@ from geseg.model.modelfile import ModelHeader
 from geseg.model.restrict import restrict
 from geseg.model.unet import build, count_parameters, find_widths
 from geseg.progress import Track, silent
-from geseg.steps import batches
+from geseg.steps import batches, runfolder
 from geseg.steps.learner import Learner, choose_precision
-from geseg.steps.models import ONNX
-from geseg.steps.models import WEIGHTS as MODEL
 from geseg.steps.segmenting import segment_image
-
-STATE, CONFIG, CURVE = "state.safetensors", "config.json", "metrics.csv"
-"""Files of a run folder beside the model: where to resume, what was asked for, what happened in each epoch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,13 +101,9 @@ def run(config: TrainConfig, track: Track = silent) -> TrainResult:
     with PatchFile.open(config.patches) as file:
         device = choose_device(config.device)
         out = config.out or default_folder(config, file)
-        _claim(out, config)
-        validation = [whole for whole in file.whole("val") if whole.label is not None]
-        if not validation:
-            raise DataError(
-                f"{config.patches} has no validation images, which tell when to stop; "
-                "prepare it from at least 2 annotated people"
-            )
+        runfolder.check_free(out, config.resume, config.overwrite)
+        validation = list(file.whole("val"))
+        _check_validation(config.patches, validation)
         group = Group.parse(config.group)
         widths = config.widths or find_widths(group, config.params)
         torch.manual_seed(config.seed)
@@ -124,8 +113,10 @@ def run(config: TrainConfig, track: Track = silent) -> TrainResult:
         )
         run_ = _Run(config, out, file, validation, learner)
         if config.resume:
-            learner.load(out / STATE, run_.identity)
-        _write_json(out / CONFIG, config.as_dict() | {"widths": widths, "parameters": count_parameters(net)})
+            learner.load(out / runfolder.STATE, run_.identity)
+        else:
+            runfolder.clear(out)
+        runfolder.write_config(out, config.as_dict() | {"widths": widths, "parameters": count_parameters(net)})
         while run_.goes_on:
             run_.epoch(track)
         return run_.finish()
@@ -180,9 +171,11 @@ class _Run:
         progress.advance(float(np.mean(losses)), dice, learner.learning_rate, seconds, patches)
         if progress.best_epoch == epoch:
             threshold, best = overlap.best_threshold(probabilities, self.labels, self.fovs)
-            modelfile.save(learner.average, self._header(threshold, best), self.out / MODEL)
-        _write_curve(self.out / CURVE, progress.curve)
-        learner.save(self.out / STATE, self.identity)  # last: a run that is killed before it repeats the epoch
+            modelfile.save(learner.average, self._header(threshold, best), self.out / runfolder.WEIGHTS)
+        runfolder.write_curve(self.out, progress.curve)
+        learner.save(
+            self.out / runfolder.STATE, self.identity
+        )  # last: a run that is killed before it repeats the epoch
 
     def _label(self, epoch: int) -> str:
         """What the progress line says: the net at first, then how it does."""
@@ -235,7 +228,7 @@ class _Run:
         )
 
     def finish(self) -> TrainResult:
-        progress, model = self.learner.progress, self.out / MODEL
+        progress, model = self.learner.progress, self.out / runfolder.WEIGHTS
         return TrainResult(
             model=model,
             dice=progress.best_dice,
@@ -263,30 +256,16 @@ def default_folder(config: TrainConfig, file: PatchFile) -> Path:
     return Path("runs") / f"{sets}-{Group.parse(config.group).name}{share}"
 
 
-def _claim(out: Path, config: TrainConfig) -> None:
-    """Make the run folder, refuse to touch a run that is there, or remove it if asked."""
-    if config.resume:
-        if not (out / STATE).is_file():
-            raise OutputError(f"{out} holds no run to resume; leave out --resume to start one there")
-        return
-    refuse_to_overwrite(out / CONFIG, config.overwrite)
-    for name in (MODEL, STATE, CURVE, CONFIG, ONNX):
-        (out / name).unlink(missing_ok=True)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the run folder {out}: {error.strerror}; choose another with -o") from error
-    if not os.access(out, os.W_OK):
-        raise OutputError(f"cannot write into the run folder {out}; choose another with -o")
-
-
-def _write_curve(path: Path, curve: list[dict[str, float]]) -> None:
-    with atomic_path(path) as partial, partial.open("w", newline="") as file:
-        writer = csv.DictWriter(file, curve[0])
-        writer.writeheader()
-        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in curve)
-
-
-def _write_json(path: Path, values: dict[str, Any]) -> None:
-    with atomic_path(path) as partial:
-        partial.write_text(json.dumps(values, indent=2) + "\n")
+def _check_validation(patches: Path, validation: list[WholeImage]) -> None:
+    """Without a validation image that shows a vessel, nothing tells which epoch is the best."""
+    if not validation:
+        raise DataError(
+            f"{patches} has no validation images, which tell when to stop; prepare it from at least 2 annotated people"
+        )
+    for whole in validation:
+        if whole.label is None or not (whole.label & whole.fov).any():
+            name = f"{whole.record.dataset}/{whole.record.id}"
+            raise DataError(
+                f"{patches}: the label of the validation image {name} shows no vessel in the field of view, "
+                "so that its Dice is undefined; correct the label, or prepare with another --seed"
+            )

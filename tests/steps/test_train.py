@@ -8,6 +8,8 @@ import pytest
 import safetensors.torch
 import torch
 
+from geseg.data import patchfile
+from geseg.data.patchfile import PatchFile
 from geseg.errors import ConfigError, DataError, GesegError, OutputError, PatchFileError
 from geseg.model import modelfile
 from geseg.steps import train
@@ -139,7 +141,20 @@ def test_no_validation_images(make_generic, tmp_path: Path) -> None:  # type: ig
     patches = prepare(PrepareConfig(sources=(folder,), out=tmp_path / "p.h5", patch_size=32, patches_per_image=8)).out
     with pytest.raises(DataError, match=r"p.h5 has no validation images, .* at least 2 annotated people"):
         run(TrainConfig(patches=patches, out=tmp_path / "run", widths=(1, 2)))
-    assert not (tmp_path / "run" / "model.safetensors").exists()
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_validation_image_without_a_vessel(config: TrainConfig, tmp_path: Path) -> None:
+    """Its Dice would be nan, and no epoch the best."""
+    with PatchFile.open(config.patches) as file:
+        wholes = [dataclasses.replace(whole, label=np.zeros_like(whole.fov)) for whole in file.whole("val")]
+        patches = patchfile.TrainPatches(file.header.samples[-1], file.train_patches(range(8)))
+        header = dataclasses.replace(file.header, samples=())
+    patchfile.write(tmp_path / "p.h5", header, [patches, *wholes])
+    with pytest.raises(DataError, match=r"the label of the validation image drive/\d\d shows no vessel"):
+        run(dataclasses.replace(config, patches=tmp_path / "p.h5"))
+    assert config.out is not None
+    assert not config.out.exists()
 
 
 def test_too_few_patches_for_a_batch(config: TrainConfig) -> None:

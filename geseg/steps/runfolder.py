@@ -1,0 +1,54 @@
+"""The files of a run folder, which training writes and the other steps read."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+from geseg.errors import OutputError
+from geseg.files import atomic_path, refuse_to_overwrite
+
+WEIGHTS, ONNX = "model.safetensors", "model.onnx"
+"""The best weights, and what `geseg export` makes of them."""
+STATE, CONFIG, CURVE = "state.safetensors", "config.json", "metrics.csv"
+"""Where to resume, what was asked for, what happened in each epoch."""
+
+
+def check_free(out: Path, resume: bool, overwrite: bool) -> None:
+    """Refuse a run folder that holds a run already, or none to resume; nothing is touched yet.
+
+    Raises:
+        OutputError: as said.
+    """
+    if not resume:
+        refuse_to_overwrite(out / CONFIG, overwrite)
+    elif not (out / STATE).is_file():
+        raise OutputError(f"{out} holds no run to resume; leave out --resume to start one there")
+
+
+def clear(out: Path) -> None:
+    """Make the run folder, or empty it of the run that was there.
+
+    Raises:
+        OutputError: the folder cannot be made or written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name in (WEIGHTS, ONNX, STATE, CONFIG, CURVE):
+            (out / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write the run folder {out}: {error.strerror}; choose another with -o") from error
+
+
+def write_config(out: Path, values: dict[str, Any]) -> None:
+    """What was asked for, as JSON."""
+    with atomic_path(out / CONFIG) as partial:
+        partial.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def write_curve(out: Path, curve: list[dict[str, float]]) -> None:
+    """A row per epoch, as CSV."""
+    with atomic_path(out / CURVE) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, curve[0])
+        writer.writeheader()
+        writer.writerows({key: f"{value:.6g}" for key, value in row.items()} for row in curve)
