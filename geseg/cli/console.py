@@ -22,11 +22,13 @@ def choose_track(quiet: bool) -> Track:
 
 
 def draw_bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
-    """A bar with speed and remaining time on stderr."""
+    """A short bar on stderr, so that the label fits beside it on 80 columns; it goes when all is done."""
     from rich.console import Console
-    from rich.progress import track
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-    yield from track(items, label, total, console=Console(stderr=True), transient=True)
+    columns = TextColumn("{task.description}"), BarColumn(bar_width=10), TaskProgressColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(items, total, description=label)
 
 
 def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

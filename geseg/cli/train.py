@@ -25,7 +25,7 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 14,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Finish within this time.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate of AdamW.")] = 5e-3,
+    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate of AdamW.")] = 2e-2,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better Dice before stopping.")] = 10,
     seed: Seed = 0,
     device: Device = "auto",

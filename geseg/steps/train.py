@@ -51,7 +51,7 @@ class TrainConfig:
     minutes: float | None = None
     """Stop, with the schedule finished, after this time even if epochs are left."""
     batch_size: int = 8
-    learning_rate: float = 5e-3
+    learning_rate: float = 2e-2
     patience: int = 10
     """Epochs without a better validation Dice after which training stops."""
     seed: int = 0
@@ -179,15 +179,15 @@ class _Run:
 
     def _label(self, epoch: int) -> str:
         """What the progress line says: the net at first, then how it does."""
-        p, of = self.learner.progress, f"epoch {epoch} of {self.config.epochs}"
+        p, of = self.learner.progress, f"epoch {epoch}/{self.config.epochs}"
         if not p.epoch:
             return f"{of}, {self.description}"
         minutes_left = (self.config.epochs - p.epoch) * p.seconds / p.epoch / 60
         if self.config.minutes is not None:
             minutes_left = min(minutes_left, self.config.minutes - p.seconds / 60)
         return (
-            f"{of}, validation Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), "
-            f"{p.patches / p.seconds:.1f} patches/s, {minutes_left:.0f} min left"
+            f"{of}, val Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), "
+            f"{p.patches / p.seconds:.0f} patches/s, {minutes_left:.0f} min left"
         )
 
     @property

@@ -1,5 +1,8 @@
 import copy
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,6 +74,47 @@ def test_it_works_under_autocast_and_with_channels_last() -> None:
         half = layer(x)
     assert half.dtype == torch.bfloat16
     torch.testing.assert_close(half.float(), exact, atol=0.1, rtol=0.05)
+
+
+def test_it_compiles_as_one_graph() -> None:
+    """In a process without the checks of shapes, which the tracer cannot read."""
+    code = """
+import torch
+from geseg.model.group import Group
+from geseg.model.steerable import Fields, SteerableConv2d
+layer = SteerableConv2d(Group.parse("d4"), Fields(2, "regular"), Fields(2, "regular"), 3, bias=True)
+compiled, x = torch.compile(layer, backend="aot_eager", fullgraph=True), torch.randn(1, 16, 8, 8)
+torch.testing.assert_close(compiled(x), layer(x))
+compiled(x).square().mean().backward()
+assert layer.coefficients.grad.abs().max() > 0
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_it_trains_in_several_processes(tmp_path: Path) -> None:
+    """Two processes that each see half a batch take the step of one that sees it all."""
+    torch.manual_seed(0)
+    layer = SteerableConv2d(Group.parse("d2"), Fields(3, "trivial"), REGULAR, 3, bias=True).double()
+    x = torch.randn(4, 3, 6, 6, dtype=torch.double)
+    torch.save((layer.state_dict(), x), tmp_path / "start.pt")
+    torch.multiprocessing.spawn(_half_a_step, (str(tmp_path),), nprocs=2)
+    layer(x).square().mean().backward()
+    for rank in range(2):
+        gradients = torch.load(tmp_path / f"{rank}.pt")
+        torch.testing.assert_close(gradients, [parameter.grad for parameter in layer.parameters()])
+
+
+def _half_a_step(rank: int, folder: str) -> None:
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    state, x = torch.load(f"{folder}/start.pt")
+    layer = SteerableConv2d(Group.parse("d2"), Fields(3, "trivial"), REGULAR, 3, bias=True).double()
+    layer.load_state_dict(state)
+    parallel = nn.parallel.DistributedDataParallel(layer)
+    parallel(x[2 * rank : 2 * rank + 2]).square().mean().backward()
+    torch.save([parameter.grad for parameter in layer.parameters()], f"{folder}/{rank}.pt")
+    dist.destroy_process_group()
 
 
 def test_gradients_are_those_of_finite_differences() -> None:

@@ -57,7 +57,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(config: TrainConfig, 
 
     def stop(items, label: str, total: int | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
         for number, item in enumerate(items):
-            if f"epoch {epoch + 1} " in label and number == 3:
+            if f"epoch {epoch + 1}/" in label and number == 3:
                 raise KilledError
             yield item
 
