@@ -1,14 +1,19 @@
 """Tiny data sets, drawn with numpy alone so that they stay independent of what they test."""
 
+import functools
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 from PIL import Image
+from torch import nn
 
+from geseg.model.group import Group
+from geseg.model.unet import UNet, build
 from geseg.steps import prepare
 from geseg.steps.prepare import PrepareConfig
 
@@ -105,6 +110,27 @@ def run_folder(patch_file: Path) -> Path:
     train.run(config)
     export.run(export.ExportConfig(model=patch_file.parent / "run"))
     return patch_file.parent / "run"
+
+
+@functools.cache
+def an_untrained_net(name: str) -> UNet:
+    """A net with random weights and norms, in float64; the norms' shifts keep its few fields alive."""
+    torch.manual_seed(1)
+    net = build(Group.parse(name), (2, 2, 3)).double()
+    for _ in range(20):
+        net(torch.randn(4, 3, 16, 16, dtype=torch.double))  # gives the norms statistics
+    with torch.no_grad():
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.weight.uniform_(0.7, 1.3)
+                module.bias.uniform_(0.5, 1.0)
+    return net.eval()
+
+
+@pytest.fixture(scope="session")
+def untrained() -> Callable[[str], UNet]:
+    """Gives a small net of a group with random weights, in float64 and evaluation mode."""
+    return an_untrained_net
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ def train(
     fraction: Annotated[float, typer.Option(help="Share of the training images to learn from, in (0, 1].")] = 1.0,
     fraction_of: Annotated[FractionOf, typer.Option(help="What the fraction counts.")] = FractionOf.images,
     loss: Annotated[Loss, typer.Option(help="Loss inside the field of view.")] = Loss.dice_bce,
-    colour: Annotated[bool, typer.Option(help="Vary brightness, contrast and colour.")] = True,
+    colour: Annotated[bool, typer.Option(help="Vary brightness, contrast, colour and texture.")] = True,
     scale: Annotated[bool, typer.Option(help="Vary the scale from 0.8 to 1.25.")] = True,
     mirror: Annotated[bool, typer.Option(help="Mirror at random.")] = True,
     rotation: Annotated[bool, typer.Option(help="Turn by random angles.")] = True,

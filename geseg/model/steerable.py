@@ -40,8 +40,9 @@ class SteerableConv2d(nn.Module):
     def __init__(self, group: Group, in_fields: Fields, out_fields: Fields, kernel_size: int, bias: bool) -> None:
         super().__init__()
         exact = kernels.basis(group, in_fields.rep, out_fields.rep, kernel_size)
-        self._exact_basis = exact  # float64: `basis` is rounded from it once, however often the net changes its dtype
-        self.register_buffer("basis", exact.to(torch.get_default_dtype()), persistent=False)
+        self.out_size, self.in_size, self.kernel_size = exact.shape[1], exact.shape[2], kernel_size
+        self._exact_basis = exact.flatten(1)  # float64: `basis` is rounded from it once, however often a net is moved
+        self.register_buffer("basis", self._exact_basis.to(torch.get_default_dtype()), persistent=False)
         # He et al. 2015 (arXiv:1502.01852): the expanded kernel's squares sum to 2 per output channel
         variance = 2 * exact.shape[1] / (in_fields.count * float(exact.square().sum()))
         shape = (out_fields.count, in_fields.count, len(exact))
@@ -56,15 +57,15 @@ class SteerableConv2d(nn.Module):
 
     def kernel(self) -> Float[Tensor, "out_channels in_channels k k"]:
         """The plain kernel: what `restrict` puts into an `nn.Conv2d`."""
-        out, in_, b = self.coefficients.shape
+        out, in_, _ = self.coefficients.shape
         with torch.autocast(self.coefficients.device.type, enabled=False):  # a kernel rounded twice would not commute
-            flat = self.coefficients.reshape(out * in_, b) @ self.basis.reshape(b, -1)
-        _, p, q, h, w = self.basis.shape
-        return rearrange(flat, "(o i) (p q h w) -> (o p) (i q) h w", o=out, i=in_, p=p, q=q, h=h, w=w)
+            flat = self.coefficients.flatten(0, 1) @ self.basis
+        sizes = {"o": out, "i": in_, "p": self.out_size, "q": self.in_size, "h": self.kernel_size}
+        return rearrange(flat, "(o i) (p q h w) -> (o p) (i q) h w", **sizes)
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = None if self.bias is None else self.bias.repeat_interleave(self.basis.shape[1])
-        return F.conv2d(x, self.kernel(), bias, padding=self.basis.shape[-1] // 2)
+        bias = None if self.bias is None else self.bias.repeat_interleave(self.out_size)
+        return F.conv2d(x, self.kernel(), bias, padding=self.kernel_size // 2)
 
 
 class FieldNorm(nn.Module):

@@ -1,32 +1,18 @@
-import functools
+from collections.abc import Callable
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import Tensor
 
 from geseg.errors import ConfigError
 from geseg.model.group import SYMMETRIES, Element, Group
 from geseg.model.restrict import restrict
 from geseg.model.unet import UNet, build, count_parameters, find_widths, parameters_of
 
+Untrained = Callable[[str], UNet]
 GROUPS = ["c2", "c4", "c8", "d1", "d2", "d4", "d8"]
-
-
-@functools.cache
-def untrained(name: str, widths: tuple[int, ...] = (2, 2, 3)) -> UNet:
-    """A net with random weights and norms, in float64; the norms' shifts keep its few fields alive."""
-    torch.manual_seed(1)
-    net = build(Group.parse(name), widths).double()
-    for _ in range(20):
-        net(torch.randn(4, 3, 16, 16, dtype=torch.double))  # gives the norms statistics
-    with torch.no_grad():
-        for module in net.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.weight.uniform_(0.7, 1.3)
-                module.bias.uniform_(0.5, 1.0)
-    return net.eval()
 
 
 def noise(h: int, w: int, seed: int) -> Tensor:
@@ -36,7 +22,7 @@ def noise(h: int, w: int, seed: int) -> Tensor:
 @pytest.mark.parametrize("name", GROUPS)
 @settings(max_examples=20)
 @given(h=st.integers(1, 6), w=st.integers(1, 6), seed=st.integers(0, 2**16))
-def test_segmentation_moves_with_the_image(name: str, h: int, w: int, seed: int) -> None:
+def test_segmentation_moves_with_the_image(untrained: Untrained, name: str, h: int, w: int, seed: int) -> None:
     net, image = untrained(name), noise(4 * h, 4 * w, seed)
     for element in Group.parse(name).exact_elements:
         torch.testing.assert_close(net(element(image)), element(net(image)), atol=1e-9, rtol=0)
@@ -48,7 +34,7 @@ def test_segmentation_moves_with_the_image(name: str, h: int, w: int, seed: int)
     [("c1", e) for e in SYMMETRIES[1:]]
     + [("c4", Element(0, True)), ("c2", Element(1, False)), ("d1", Element(1, False)), ("d2", Element(1, False))],
 )
-def test_no_group_promises_more_than_its_elements(name: str, element: Element) -> None:
+def test_no_group_promises_more_than_its_elements(untrained: Untrained, name: str, element: Element) -> None:
     """Keeps the test above honest: a network that ignores its input would pass it."""
     net, image = untrained(name), noise(16, 16, 0)
     assert (net(element(image)) - element(net(image))).abs().max() > 1e-2
@@ -85,7 +71,7 @@ def test_impossible_widths(widths: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("name", ["c1", *GROUPS])
-def test_a_restricted_net_is_the_same_function_on_plain_layers(name: str) -> None:
+def test_a_restricted_net_is_the_same_function_on_plain_layers(untrained: Untrained, name: str) -> None:
     net, image = untrained(name), noise(24, 16, 3)
     plain = restrict(net)
     assert {type(module).__module__.split(".")[0] for module in plain.modules()} <= {"torch", "geseg"}
@@ -95,7 +81,7 @@ def test_a_restricted_net_is_the_same_function_on_plain_layers(name: str) -> Non
     assert single(image.float()).dtype == torch.float32
 
 
-def test_restricting_in_float32_changes_probabilities_by_less_than_1e5() -> None:
+def test_restricting_in_float32_changes_probabilities_by_less_than_1e5(untrained: Untrained) -> None:
     import copy
 
     net, image = copy.deepcopy(untrained("d4")).float(), noise(64, 64, 0).float()
