@@ -22,7 +22,7 @@ def train(
     scale: Annotated[bool, typer.Option(help="Vary the scale from 0.8 to 1.25.")] = True,
     mirror: Annotated[bool, typer.Option(help="Mirror at random.")] = True,
     rotation: Annotated[bool, typer.Option(help="Turn by random angles.")] = True,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 14,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 12,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Finish within this time.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 8,
     learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate of AdamW.")] = 2e-2,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from scipy import ndimage
 
 SCALES = (0.8, 1.25)
 """A vessel is drawn at 0.8 to 1.25 times its width: about what separates the cameras of one clinic."""
@@ -16,11 +17,11 @@ SHIFT, CHANNEL_SHIFT = 0.3, 0.15
 """Spread (standard deviations of the normalised image) of what is added to all channels and to each one."""
 SHADING, CHANNEL_SHADING = 0.25, 0.1
 """Largest spread, likewise, of the blotches that are added to all channels and to each one."""
-CHOROID = 0.5
-"""Largest strength of the texture that is added in the manner of the choroid, whose vessels are not to be segmented:
-bright patches with soft dark lines between them."""
-BLOTCHES = 12
-"""Blotches along the side of a patch: of 128 pixels, 11 for each, about the spacing of the choroid's vessels."""
+CHOROID, CHANNEL_CHOROID = 1.5, (0.2, 1.0)
+"""Largest strength of the texture that is added in the manner of the choroid, whose vessels are not to be segmented
+(bright patches with soft dark lines between them), and the range of its share in each channel. Most draws are weak."""
+BLOTCHES, CHOROID_BLOTCHES = 12, (4, 12)
+"""Blotches along the side of a patch: of 128 pixels, 11 for each, or 11 to 32, about the choroid's vessels' spacing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class Draws:
     gains: Float[np.ndarray, "b 3"]
     shifts: Float[np.ndarray, "b 3"]
     blotches: Float[np.ndarray, "b 3 n n"]
-    choroid: Float[np.ndarray, "b 1 n n"]
+    choroid: Float[np.ndarray, "b 3 n n"]
 
 
 def draw(augmentation: Augmentation, seed: int, epoch: int, samples: Sequence[int]) -> Draws:
@@ -68,7 +69,9 @@ def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
     shifts = rng.normal(0, SHIFT) + rng.normal(0, CHANNEL_SHIFT, 3)
     grey, choroid, *colours = rng.standard_normal((5, BLOTCHES, BLOTCHES))
     blotches = rng.uniform(0, SHADING) * grey + rng.uniform(0, CHANNEL_SHADING) * np.array(colours)
-    choroid *= rng.uniform(0, CHOROID)
+    n = rng.integers(*CHOROID_BLOTCHES, endpoint=True)
+    choroid = ndimage.zoom(choroid[:n, :n], BLOTCHES / n, order=1, grid_mode=True, mode="nearest")
+    choroid = CHOROID * rng.random() ** 2 * rng.uniform(*CHANNEL_CHOROID, 3)[:, None, None] * choroid
     matrix = np.eye(2)
     if augmentation.rotation:
         matrix = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
@@ -82,5 +85,5 @@ def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
         gains=(gains if colour else np.ones(3))[None].astype(np.float32),
         shifts=(shifts if colour else np.zeros(3))[None].astype(np.float32),
         blotches=(blotches if colour else np.zeros_like(blotches))[None].astype(np.float32),
-        choroid=(choroid if colour else np.zeros_like(choroid))[None, None].astype(np.float32),
+        choroid=(choroid if colour else np.zeros_like(choroid))[None].astype(np.float32),
     )

@@ -46,7 +46,7 @@ class TrainConfig:
     fraction_of: Literal["images", "patches"] = "images"
     loss: str = "dice+bce"
     augmentation: Augmentation = field(default_factory=Augmentation)
-    epochs: int = 14
+    epochs: int = 12
     """An epoch visits as many patches as the file has, whatever the fraction: all fractions learn equally long."""
     minutes: float | None = None
     """Stop, with the schedule finished, after this time even if epochs are left."""

@@ -29,7 +29,7 @@ def raw(matrix: np.ndarray, gains: float = 1.0, shifts: float = 0.0) -> Raw:
         np.full((2, 3), gains, np.float32),
         np.full((2, 3), shifts, np.float32),
         np.zeros((2, 3, 4, 4), np.float32),
-        np.zeros((2, 1, 4, 4), np.float32),
+        np.zeros((2, 3, 4, 4), np.float32),
     )
     return Raw(torch.from_numpy(patches), torch.full((2, 3), 100.0), torch.full((2, 3), 50.0), draws)
 
