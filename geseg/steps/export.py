@@ -104,10 +104,9 @@ def _write(plain: UNet, header: OnnxHeader, path: Path) -> None:
     batch, height, width = torch.export.Dim("batch"), torch.export.Dim("height"), torch.export.Dim("width")
     sides = {2: header.divisor * height, 3: header.divisor * width}
     quiet = io.StringIO()  # the exporter reports its stages on stdout
-    logger = logging.getLogger("torch.onnx")
-    level, disabled = logger.level, logger.disabled
+    before = logging.root.manager.disable
     try:
-        logger.disabled = True
+        logging.disable(logging.WARNING)  # and warns of operators of torchvision, which no U-Net has
         with warnings.catch_warnings(), contextlib.redirect_stdout(quiet):
             warnings.simplefilter("ignore")  # deprecations inside torch and onnxscript, which users cannot mend
             program = torch.onnx.export(
@@ -123,8 +122,7 @@ def _write(plain: UNet, header: OnnxHeader, path: Path) -> None:
     except Exception as error:  # whatever the exporter trips over: no file is left
         raise ExportError(f"torch {torch.__version__} could not export the model: {_first_line(error)}") from error
     finally:
-        logger.setLevel(level)
-        logger.disabled = disabled
+        logging.disable(before)
     assert program is not None
     proto = program.model_proto
     write_header(proto, header)
