@@ -101,6 +101,7 @@ def test_interrupting_it_leaves_nothing(make_drive: Make) -> None:
     make_drive()
     code = (
         "import os, signal, typer, geseg.steps.prepare as step; from geseg.cli.prepare import prepare\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs inherit that it is ignored\n"
         "def stop(*a):\n    os.kill(os.getpid(), signal.SIGINT); return pack(*a)\n"
         "pack, step.pack = step.pack, stop; typer.run(prepare)"
     )
