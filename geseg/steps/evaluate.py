@@ -14,8 +14,7 @@ from geseg.files import atomic_path, refuse_to_overwrite
 from geseg.metrics import overlap, ranking
 from geseg.metrics.overlap import Counts
 from geseg.progress import Track, silent
-from geseg.steps.models import find_weights, open_model
-from geseg.steps.segmenting import segment_image
+from geseg.steps.models import find_weights, load
 
 FIGURES = {
     "dice": overlap.dice,
@@ -127,14 +126,14 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         refuse_to_overwrite(config.csv, config.overwrite)
     with PatchFile.open(config.patches) as file:
         split, notes = _choose_split(config, file)
-        model = open_model(config.model, device=config.device)
+        model = load(config.model, device=config.device)
         labelled = [r for r in file.header.samples if r.split == split and r.labelled]
         notes += _trained_on(config.model, labelled)
         thresholds = {"0.5": 0.5, "fixed": model.threshold}
         scores, maps = [], []
         for whole in track(file.whole(split), f"eval on {split} images", len(labelled)):
             if whole.label is not None:
-                probability = segment_image(whole.image, model.net, model.divisor)
+                probability = model.segment(whole.image)
                 maps.append((probability, whole.label, whole.fov))
                 scores.append(_score(probability, whole, thresholds))
     result = EvalResult(

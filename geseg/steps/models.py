@@ -4,17 +4,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from geseg.errors import ConfigError, ModelFileError
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from geseg.errors import ConfigError, DataError, ModelFileError
 from geseg.files import sha256
 from geseg.inference.tiling import Net
 from geseg.steps.runfolder import ONNX, WEIGHTS
+from geseg.steps.segmenting import segment_image
 
 EngineName = Literal["auto", "onnx", "torch"]
 
 
 @dataclass(frozen=True, slots=True)
-class OpenModel:
-    """A model ready to run.
+class Model:
+    """A model ready to run; `load` opens one.
 
     Attributes:
         net: tiles to probabilities.
@@ -30,33 +34,57 @@ class OpenModel:
     path: Path
     device: str
 
+    def segment(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
+        """Segment a photograph of any size.
+
+        Args:
+            image: 8-bit RGB, as `geseg.data.images.read_image` gives it.
+
+        Returns:
+            The probability in [0, 1] that a pixel is a vessel, at the photograph's own size; outside the field of view
+            (`geseg.find_fov`) it means nothing.
+
+        Raises:
+            DataError: the array has another shape or type.
+        """
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise DataError(
+                f"the image has shape {image.shape} and type {image.dtype}; expected 8-bit RGB, uint8[height, width, 3]"
+            )
+        return segment_image(image, self.net, self.divisor)
+
 
 def find_weights(model: Path) -> Path:
     """The safetensors file of a run folder, or the file itself."""
     return model / WEIGHTS if model.is_dir() else model
 
 
-def open_model(model: Path, engine: EngineName = "auto", device: str = "auto") -> OpenModel:
-    """Open a model with the engine asked for; "auto" takes onnxruntime where there is an ONNX file, else torch.
+def load(model: Path | str, engine: EngineName = "auto", device: str = "auto") -> Model:
+    """Open a model.
+
+    Args:
+        model: a run folder, a .safetensors file or an .onnx file.
+        engine: "onnx", "torch", or "auto": onnxruntime where there is an ONNX file, else torch.
+        device: "auto" (a GPU where one works), "cpu", "cuda" or "cuda:N".
 
     Raises:
         ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
         ConfigError: the engine cannot run this kind of file.
         DeviceError: the device is not there.
     """
-    path = _choose_file(model, engine)
+    path = _choose_file(Path(model), engine)
     if path.suffix == ".onnx":
         from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
 
         run = OnnxEngine(path, device)
-        return OpenModel(run, run.header.divisor, run.header.threshold, path, run.device)
+        return Model(run, run.header.divisor, run.header.threshold, path, run.device)
     from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
     from geseg.model import modelfile  # noqa: PLC0415
     from geseg.model.restrict import restrict  # noqa: PLC0415
 
     net, header = modelfile.load(path)
     torch_run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
-    return OpenModel(torch_run, header.divisor, header.threshold, path, torch_run.device)
+    return Model(torch_run, header.divisor, header.threshold, path, torch_run.device)
 
 
 def _choose_file(model: Path, engine: EngineName) -> Path:

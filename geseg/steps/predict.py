@@ -10,8 +10,7 @@ from geseg.data import fov, images
 from geseg.errors import ConfigError, DataError, ImageError
 from geseg.files import refuse_to_overwrite
 from geseg.progress import Track, silent
-from geseg.steps.models import EngineName, OpenModel, open_model
-from geseg.steps.segmenting import segment_image
+from geseg.steps.models import EngineName, Model, load
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +64,7 @@ def run(config: PredictConfig, track: Track = silent) -> PredictResult:
         ConfigError: no model was named, or two images would write the same mask.
         DataError: there is no image.
         OutputError: an output exists already, or cannot be written.
-        ModelFileError, DeviceError: as `open_model`.
+        ModelFileError, DeviceError: as `models.load`.
     """
     if config.model is None:
         raise ConfigError(
@@ -73,7 +72,7 @@ def run(config: PredictConfig, track: Track = silent) -> PredictResult:
             "this version ships no weights"
         )
     jobs = _plan(config)
-    model = open_model(config.model, config.engine, config.device)
+    model = load(config.model, config.engine, config.device)
     threshold = model.threshold if config.threshold is None else config.threshold
     failures = []
     for job in track(jobs, f"predict on {model.device}", len(jobs)):
@@ -84,10 +83,10 @@ def run(config: PredictConfig, track: Track = silent) -> PredictResult:
     return PredictResult(len(jobs) - len(failures), tuple(failures), model.path, model.device, threshold)
 
 
-def _segment(job: _Job, model: OpenModel, threshold: float) -> None:
+def _segment(job: _Job, model: Model, threshold: float) -> None:
     image = images.read_image(job.image)
     inside = fov.find_fov(image)
-    probability = np.where(inside, segment_image(image, model.net, model.divisor), np.float32(0))
+    probability = np.where(inside, model.segment(image), np.float32(0))
     mask = probability >= threshold
     for kind, path in job.outputs.items():
         if kind == "mask":

@@ -14,19 +14,18 @@ from geseg.steps import models
 from geseg.steps.evaluate import EvalConfig, run
 from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
-from geseg.steps.segmenting import segment_image
 
 
 def test_figures_are_those_of_scikit_learn(run_folder: Path, patch_file: Path) -> None:
     result = run(EvalConfig(model=run_folder, patches=patch_file))
     assert result.split == "test"
     assert len(result.images) == 2
-    model = models.open_model(run_folder)
+    model = models.load(run_folder)
     truths, maps = [], []
     with PatchFile.open(patch_file) as file:
         for score, whole in zip(result.images, file.whole("test"), strict=True):
             assert whole.label is not None
-            probability = segment_image(whole.image, model.net, model.divisor)[whole.fov]
+            probability = model.segment(whole.image)[whole.fov]
             truths.append(whole.label[whole.fov])
             maps.append(probability)
             assert score.figures("0.5")["dice"] == pytest.approx(f1_score(truths[-1], probability >= 0.5))

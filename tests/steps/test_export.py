@@ -16,7 +16,6 @@ from geseg.inference.onnxfile import read_header
 from geseg.model import modelfile
 from geseg.steps import export, models
 from geseg.steps.export import ExportConfig, run
-from geseg.steps.segmenting import segment_image
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,6 +71,6 @@ def test_the_example_needs_no_geseg(run_folder: Path, patch_file: Path, tmp_path
     code = f"import sys; sys.modules['geseg'] = sys.modules['torch'] = None; exec(open({str(script)!r}).read())"
     arguments = [str(run_folder / "model.onnx"), str(photograph), str(tmp_path / "p.npy")]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True)
-    model = models.open_model(run_folder / "model.onnx")
-    expected = segment_image(read_image(photograph), model.net, model.divisor)
+    model = models.load(run_folder / "model.onnx")
+    expected = model.segment(read_image(photograph))
     np.testing.assert_allclose(np.load(tmp_path / "p.npy"), expected, atol=1e-4, rtol=0)

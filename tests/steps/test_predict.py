@@ -13,7 +13,6 @@ from geseg.data.images import read_image
 from geseg.errors import ConfigError, DataError, DeviceError, GesegError, ModelFileError, OutputError
 from geseg.steps import models
 from geseg.steps.predict import PredictConfig, run
-from geseg.steps.segmenting import segment_image
 
 Eye = tuple[np.ndarray, np.ndarray, np.ndarray]
 Draw = Callable[..., Eye]
@@ -49,9 +48,9 @@ def test_masks_have_the_names_and_sizes_of_the_photographs(photos: Path, tmp_pat
     assert result.written == 4
     for folder in (out, p, overlay):
         assert sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()) == names
-    model = models.open_model(run_folder)
+    model = models.load(run_folder)
     image = read_image(photos / "b.tif")
-    probability = segment_image(image, model.net, model.divisor) * find_fov(image)
+    probability = model.segment(image) * find_fov(image)
     np.testing.assert_array_equal(mask(out / "b.png"), 255 * (probability >= model.threshold))
     with Image.open(p / "b.png") as written:
         assert written.mode == "I;16"
