@@ -1,39 +1,58 @@
 """Photographs, labels and masks as files: any kind of pixel in, 8-bit RGB or booleans out, and back."""
 
-import re
-import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from geseg.data.decode import Pixels, decode
 from geseg.errors import ImageError
 from geseg.files import atomic_path
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".ppm", ".pgm", ".pbm")
+COMPRESSIBLE = (".ppm", ".pgm", ".pbm")
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp"),
+    *COMPRESSIBLE,
+    *(suffix + ".gz" for suffix in COMPRESSIBLE),
+)
 """Suffixes of images, in lower case; files may have them in upper case."""
 
 OVERLAY_RGB = (0, 255, 255)
 """Cyan: brighter and bluer than the retina, so that it stands out without telling red from green."""
 
 
+def split_suffix(name: str) -> tuple[str, str]:
+    """Split a file's name or path into stem and image suffix in lower case; the suffix is "" where it is no image's.
+
+    >>> split_suffix("im0001.PPM.gz"), split_suffix("eye.v2.jpg"), split_suffix("notes.txt")
+    (('im0001', '.ppm.gz'), ('eye.v2', '.jpg'), ('notes.txt', ''))
+    """
+    for suffix in IMAGE_SUFFIXES:
+        stem, end = name[: -len(suffix)], name[-len(suffix) :].lower()
+        if end == suffix and stem and not stem.endswith("/"):  # .png alone is a hidden file
+            return stem, suffix
+    return name, ""
+
+
 def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     """Read a photograph as 8-bit RGB in the orientation in which it is displayed.
 
-    Grey becomes three equal channels, palettes are resolved, alpha is dropped, 16 bits are divided by 257 and rounded.
+    Grey becomes three equal channels, palettes are resolved, alpha is dropped. More than 8 bits are scaled, so that
+    white becomes 255, and rounded. 12-bit photographs in 16 bits stay dark where the file does not tell its white
+    (PGM and PPM always do). Colour profiles are ignored. Of the pictures in a camera's JPEG (MPO) the first counts;
+    several pages or frames in any other file are an error, unless the others are marked as its thumbnails or masks.
 
     Raises:
-        ImageError: the file cannot be read as an image of 8 or 16 bits per channel.
+        ImageError: the file cannot be read as one image of 8 to 16 bits per channel.
     """
-    pixels = read_pixels(path)
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if pixels.dtype != np.uint8:
-        raise ImageError(f"{path} has {pixels.dtype} pixels; expected 8 or 16 bits per channel: convert it")
-    return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    pixels = _read(path)
+    values, white = pixels.values, pixels.white
+    if values.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"{path} has {values.dtype} pixels; expected 8 or 16 bits per channel: convert it")
+    values = values if white == 255 else _scale(values, white, 255)
+    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values
 
 
 def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
@@ -43,7 +62,7 @@ def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
     values, as JPEG leaves them, true is what exceeds half of the largest. Colours count by their largest channel.
 
     Raises:
-        ImageError: the file cannot be read as an image.
+        ImageError: the file cannot be read as one image.
     """
     values = read_pixels(path).max(axis=2)
     low, high = values.min(), values.max()
@@ -54,7 +73,25 @@ def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
 
 
 def read_pixels(path: Path) -> Num[np.ndarray, "h w c"]:
-    """The pixels of a file (c = 1 or 3) at their full depth, with palette, alpha and orientation resolved."""
+    """The pixels of a file (c = 1 or 3) at their full depth, with palette, alpha and orientation resolved.
+
+    White is 255 or 65535, the largest value of the type; floating-point numbers stay as they are.
+
+    Raises:
+        ImageError: the file cannot be read as one image.
+    """
+    pixels = _read(path)
+    whole = pixels.white in (255, 65535)
+    return pixels.values if whole else _scale(pixels.values, pixels.white, 65535)
+
+
+def _scale(values: Num[np.ndarray, "h w c"], white: int, top: int) -> Num[np.ndarray, "h w c"]:
+    """Whole numbers in [0, white] as rounded ones in [0, top]."""
+    table = (np.arange(white + 1) * top + white // 2) // white
+    return np.asarray(table.astype(np.min_scalar_type(top))[values])
+
+
+def _read(path: Path) -> Pixels:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks on metadata that does not matter here
@@ -65,43 +102,8 @@ def read_pixels(path: Path) -> Num[np.ndarray, "h w c"]:
     except Exception as error:  # on damaged files Pillow's plug-ins raise nearly anything
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         reason = "it has no known format" if isinstance(error, UnidentifiedImageError) else " ".join(reason.split())
+        reason = "its compressed pixels are damaged" if reason.startswith("decoder error") else reason
         raise ImageError(f"{path} cannot be read as an image: {reason}; replace or remove it") from error
-
-
-def decode(path: Path) -> Num[np.ndarray, "h w c"]:
-    """What `read_pixels` does, with whatever Pillow raises."""
-    with Image.open(path) as image:
-        tiles = list(image.tile)
-        swapped = [tile._replace(args=swap_bytes(tile.args)) for tile in tiles]
-        pixels = resolve(image)
-    if swapped != tiles:  # Pillow keeps the high bytes only; in the wrong byte order these are the low ones
-        with Image.open(path) as image:
-            image.tile = swapped
-            pixels = pixels * np.uint16(256) + resolve(image)
-    return pixels[:, :, None] if pixels.ndim == 2 else pixels
-
-
-def swap_bytes(args: Any) -> Any:  # noqa: ANN401  # they are whatever a decoder takes
-    """The arguments of one of Pillow's decoders, for the other byte order if they are those of 16-bit colour."""
-    if isinstance(args, tuple):
-        return (swap_bytes(args[0]), *args[1:])
-    if isinstance(args, str) and (colour := re.fullmatch(r"(RGB[AX]?;16)([LBN])", args)):
-        big = colour[2] == "B" or (colour[2] == "N" and sys.byteorder == "big")
-        return colour[1] + ("L" if big else "B")
-    return args
-
-
-def resolve(image: Image.Image) -> Num[np.ndarray, "h w *c"]:
-    """The pixels of an open image, with palette, alpha and orientation resolved; grey has no third axis."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("L", "RGB", "F"):
-        return np.asarray(image)
-    if image.mode.startswith("I"):  # I;16 and its byte orders, and I, Pillow's answer to 16-bit PGM among others
-        whole = np.asarray(image).astype(np.int64)
-        if whole.min() < 0 or whole.max() >= 2**16:
-            raise ValueError(f"it has 32-bit pixels from {whole.min()} to {whole.max()}, expected 16 bits at most")
-        return whole.astype(np.uint16)
-    return np.asarray(image.convert("L" if image.mode in ("1", "LA", "La") else "RGB"))
 
 
 def write_mask(path: Path, mask: Bool[np.ndarray, "h w"]) -> None:

@@ -104,7 +104,8 @@ def _plan(config: PredictConfig) -> list[_Job]:
     folders = {"mask": config.out, "probability": config.probabilities, "overlay": config.overlay}
     jobs, taken = [], dict[Path, Path]()
     for image in found:
-        name = image.relative_to(root).with_suffix(".png")
+        stem, suffix = images.split_suffix(image.name)
+        name = image.relative_to(root).with_name((stem if suffix else image.stem) + ".png")
         if name in taken:
             raise ConfigError(f"{taken[name]} and {image} would both write {config.out / name}; rename one of them")
         taken[name] = image
@@ -123,7 +124,7 @@ def _refuse_input(path: Path, inputs: Sequence[Path]) -> None:
 
 
 def find_images(place: Path, recursive: bool) -> list[Path]:
-    """All images of a folder in the order of their names, or the one file.
+    """All images of a folder in the order of their names, or the one file; hidden files and folders do not count.
 
     Raises:
         DataError: there is nothing of that name, or no image in it.
@@ -133,7 +134,8 @@ def find_images(place: Path, recursive: bool) -> list[Path]:
     if not place.is_dir():
         raise DataError(f"{place} does not exist; expected an image or a folder of images")
     entries = sorted(place.rglob("*") if recursive else place.iterdir())
-    found = [path for path in entries if path.suffix.lower() in images.IMAGE_SUFFIXES and path.is_file()]
+    shown = [path for path in entries if not any(part.startswith(".") for part in path.relative_to(place).parts)]
+    found = [path for path in shown if images.split_suffix(path.name)[1] and path.is_file()]
     if not found:
         below = "" if recursive else "; look into its sub-folders too with --recursive"
         known = ", ".join(images.IMAGE_SUFFIXES)

@@ -1,5 +1,6 @@
 """The promise of the package, through the command line: the mask of a turned photograph is the turned mask."""
 
+import gzip
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -66,3 +67,17 @@ def test_without_a_model_it_says_how_to_get_one(patch_file: Path, tmp_path: Path
     assert result.exit_code == 2
     assert result.stderr.startswith("geseg: no model: train one (geseg prepare DATASET, geseg train) and name it")
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_folder_as_stare_has_it(run_folder: Path, draw_eye: Callable, tmp_path: Path) -> None:  # type: ignore[type-arg]
+    (tmp_path / "photos").mkdir()
+    photograph = draw_eye(0, 40, 51)[0]
+    data = gzip.compress(b"P6 51 40 255\n" + photograph.tobytes())
+    (tmp_path / "photos" / "im0001.ppm.gz").write_bytes(data)
+    (tmp_path / "photos" / "im0002.ppm.gz").write_bytes(data[:-20])
+    arguments = ["predict", str(tmp_path / "photos"), "-o", str(tmp_path / "m"), "--model", str(run_folder), "-q"]
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "1 masks" in result.stdout
+    assert "im0002.ppm.gz cannot be read as an image: Compressed file ended before the end" in result.stderr
+    assert [path.name for path in (tmp_path / "m").iterdir()] == ["im0001.png"]

@@ -1,57 +1,17 @@
 """Every kind of pixel comes in as 8-bit RGB or as booleans, and goes out and back unchanged."""
 
 import io
-import struct
 import time
-import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
-from geseg.data.images import read_image, read_mask, write_mask, write_overlay, write_probability
+from geseg.data.images import read_image, read_mask, split_suffix, write_mask, write_overlay, write_probability
 from geseg.errors import ImageError
-
-COLOURS = {1: 0, 2: 4, 3: 2, 4: 6}
-"""PNG's colour type for a number of channels."""
-
-
-def png16(values: np.ndarray) -> bytes:
-    """A PNG with 16 bits per channel, which Pillow cannot write in colour; written from the specification."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    height, width, channels = values.shape
-    head = struct.pack(">IIBBBBB", width, height, 16, COLOURS[channels], 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
-
-
-def tiff16(values: np.ndarray, order: str) -> bytes:
-    """An uncompressed RGB TIFF with 16 bits per channel in a byte order, "<" or ">"."""
-    height, width, _ = values.shape
-    data = values.astype(order + "u2").tobytes()
-    tags = [
-        (256, width),
-        (257, height),
-        (258, 8),
-        (259, 1),
-        (262, 2),
-        (273, 14),
-        (277, 3),
-        (278, height),
-        (279, len(data)),
-    ]
-    bits, entries = struct.pack(order + "3H", 16, 16, 16), b""
-    for tag, value in tags:
-        count = 3 if tag == 258 else 1
-        entries += struct.pack(order + "HHII", tag, 3 if tag == 258 else 4, count, value)
-    start = {"<": b"II*\0", ">": b"MM\0*"}[order] + struct.pack(order + "I", 14 + len(data))
-    return start + bits + data + struct.pack(order + "H", len(tags)) + entries + bytes(4)
 
 
 @pytest.fixture
@@ -82,30 +42,88 @@ def test_cmyk(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.full((3, 4, 3), (255, 0, 0)))
 
 
-@pytest.mark.parametrize("channels", [1, 3, 4])
-def test_16_bit_png_is_divided_by_257(tmp_path: Path, rng: np.random.Generator, channels: int) -> None:
-    values = rng.integers(0, 2**16, (30, 20, channels))
-    (tmp_path / "a.png").write_bytes(png16(values))
-    expected = np.rint(values[:, :, :3] / 257) * np.ones(3)
-    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), expected)
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+@pytest.mark.parametrize("transparency", [0, 3])
+def test_a_transparent_colour_of_a_palette_keeps_its_colour(
+    tmp_path: Path, rng: np.random.Generator, suffix: str, transparency: int
+) -> None:
+    indices, palette = rng.integers(0, 5, (6, 9), np.uint8), rng.integers(0, 256, (5, 3), np.uint8)
+    image = Image.fromarray(indices).convert("P")
+    image.putpalette(palette.tobytes())
+    image.save(tmp_path / f"a.{suffix}", transparency=transparency)
+    np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), palette[indices])
 
 
-def test_16_bit_grey_with_alpha_is_off_by_one_at_most(tmp_path: Path, rng: np.random.Generator) -> None:
-    values = rng.integers(0, 2**16, (30, 20, 2))
-    (tmp_path / "a.png").write_bytes(png16(values))
-    assert np.abs(read_image(tmp_path / "a.png") - values[:, :, :1] / 257).max() <= 1
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    """Stored as Adobe does, inverted: 255 is no ink."""
+    Image.new("CMYK", (16, 16), (40, 120, 200, 60)).save(tmp_path / "a.jpg", quality=100)
+    assert b"\xff\xee\x00\x0eAdobe" in (tmp_path / "a.jpg").read_bytes()
+    light = 1 - np.array([40, 120, 200, 60]) / 255
+    assert np.abs(read_image(tmp_path / "a.jpg") - 255 * light[:3] * light[3]).max() <= 2
 
 
-@pytest.mark.parametrize("order", ["<", ">"])
-def test_16_bit_tiff_of_both_byte_orders(tmp_path: Path, rng: np.random.Generator, order: str) -> None:
-    values = rng.integers(0, 2**16, (30, 20, 3))
-    (tmp_path / "a.tif").write_bytes(tiff16(values, order))
-    np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), np.rint(values / 257))
+@pytest.mark.parametrize("suffix", ["gif", "png"])
+def test_animations_are_refused(tmp_path: Path, suffix: str) -> None:
+    frames = [Image.new("L", (5, 4), value) for value in (0, 99, 200)]
+    frames[0].save(tmp_path / f"a.{suffix}", save_all=True, append_images=frames[1:])
+    reason = "it holds 3 frames, expected one: save the right one as a file of its own"
+    path = tmp_path / f"a.{suffix}"
+    assert error_of(path) == f"{path} cannot be read as an image: {reason}; replace or remove it"
 
 
-def test_16_bit_pgm(tmp_path: Path) -> None:
-    (tmp_path / "a.pgm").write_bytes(b"P5 3 1 65535\n" + np.array([0, 300, 65535], ">u2").tobytes())
-    assert read_image(tmp_path / "a.pgm")[0, :, 0].tolist() == [0, 1, 255]
+def test_of_the_pictures_of_a_camera_the_first_counts(tmp_path: Path) -> None:
+    photograph, preview = Image.new("RGB", (16, 24), (200, 90, 40)), Image.new("RGB", (8, 8))
+    photograph.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[preview])
+    with Image.open(tmp_path / "a.jpg") as image:
+        assert (image.format, image.n_frames) == ("MPO", 2)  # type: ignore[attr-defined]
+    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - (200, 90, 40)).max() <= 2
+
+
+def test_colour_profiles_are_ignored(tmp_path: Path, rng: np.random.Generator) -> None:
+    values = rng.integers(0, 256, (6, 9, 3), np.uint8)
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()
+    for suffix in ("png", "tif"):
+        Image.fromarray(values).save(tmp_path / f"a.{suffix}", icc_profile=profile)
+        np.testing.assert_array_equal(read_image(tmp_path / f"a.{suffix}"), values)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_of_colour_photographs(tmp_path: Path, suffix: str, orientation: int) -> None:
+    """A red top left corner of the displayed photograph, wherever it is stored."""
+    shown = np.full((32, 48, 3), 60, np.uint8)
+    shown[:8, :16] = 200, 0, 0
+    back = {1: shown, 2: shown[:, ::-1], 3: np.rot90(shown, 2), 4: shown[::-1], 5: shown.swapaxes(0, 1)}
+    back |= {6: np.rot90(shown), 7: np.rot90(shown.swapaxes(0, 1), 2), 8: np.rot90(shown, -1)}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(back[orientation]))
+    stored.save(tmp_path / f"a.{suffix}", exif=exif, **({"quality": 100, "subsampling": 0} if suffix == "jpg" else {}))
+    found = read_image(tmp_path / f"a.{suffix}")
+    assert found.shape == shown.shape
+    assert np.abs(found.astype(int) - shown).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("eye.png", ("eye", ".png")),
+        ("eye.v2.JPG", ("eye.v2", ".jpg")),
+        ("im0001.ppm.gz", ("im0001", ".ppm.gz")),
+        ("im0001.ah.PGM.Gz", ("im0001.ah", ".pgm.gz")),
+        ("a/b.c/im.pbm.gz", ("a/b.c/im", ".pbm.gz")),
+        ("a/im.ppm", ("a/im", ".ppm")),
+        ("im.png.gz", ("im.png.gz", "")),
+        ("im.gz", ("im.gz", "")),
+        ("notes.txt", ("notes.txt", "")),
+        ("png", ("png", "")),
+        (".png", (".png", "")),
+        ("a/.ppm.gz", ("a/.ppm.gz", "")),
+        ("", ("", "")),
+    ],
+)
+def test_split_suffix(name: str, parts: tuple[str, str]) -> None:
+    assert split_suffix(name) == parts
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -142,6 +160,14 @@ def test_masks_of_any_mode(tmp_path: Path, mode: str) -> None:
     image = Image.fromarray(mask.astype(np.uint16)) if mode == "I;16" else Image.fromarray(mask).convert(mode)
     image.save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_mask(tmp_path / "a.tif"), mask)
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (255, 0, 0), (0, 0, 128)])
+@pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "ppm"])
+def test_masks_in_colour(tmp_path: Path, colour: tuple[int, int, int], suffix: str) -> None:
+    mask = np.array([[True, False, True], [False, False, True]])
+    Image.fromarray(mask[:, :, None] * np.array(colour, np.uint8)).save(tmp_path / f"a.{suffix}")
+    np.testing.assert_array_equal(read_mask(tmp_path / f"a.{suffix}"), mask)
 
 
 @pytest.mark.parametrize(("value", "expected"), [(0, False), (1, True), (255, True)])

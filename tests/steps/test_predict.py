@@ -1,3 +1,4 @@
+import gzip
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from geseg.data.fov import find_fov
 from geseg.data.images import read_image
@@ -165,3 +166,78 @@ def test_with_onnx_neither_torch_nor_e2cnn_is_needed(photos: Path, tmp_path: Pat
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
     assert len(list((tmp_path / "masks").iterdir())) == 2
+
+
+def test_gzipped_photographs_give_masks_of_their_stem(tmp_path: Path, run_folder: Path, draw_eye: Draw) -> None:
+    """As STARE has them; the mask is that of the same photograph in another format."""
+    pixels = draw_eye(3, 41, 52)[0]
+    save(tmp_path / "plain" / "im0001.png", pixels)
+    (tmp_path / "photos").mkdir()
+    data = b"P6\n52 41\n255\n" + pixels.tobytes()
+    (tmp_path / "photos" / "im0001.ppm.gz").write_bytes(gzip.compress(data))
+    (tmp_path / "photos" / "IM0002.v1.PPM.GZ").write_bytes(gzip.compress(data))
+    for name in ("photos", "plain"):
+        run(PredictConfig(images=tmp_path / name, out=tmp_path / f"{name}-masks", model=run_folder))
+    masks = sorted((tmp_path / "photos-masks").iterdir())
+    assert [path.name for path in masks] == ["IM0002.v1.png", "im0001.png"]
+    expected = mask(tmp_path / "plain-masks" / "im0001.png")
+    assert (expected > 0).any()
+    for path in masks:
+        np.testing.assert_array_equal(mask(path), expected)
+
+
+def test_a_gzipped_and_a_plain_photograph_for_one_mask(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    (photos / "a.ppm.gz").write_bytes(gzip.compress(b"P6 1 1 255 abc"))
+    with pytest.raises(ConfigError, match=r"a\.png and .*a\.ppm\.gz would both write .*a\.png; rename one"):
+        run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_masks_are_oriented_as_the_photograph_is_displayed(
+    tmp_path: Path, run_folder: Path, draw_eye: Draw, orientation: int
+) -> None:
+    stored, exif = draw_eye(2, 40, 61)[0], Image.Exif()
+    exif[0x0112] = orientation
+    (tmp_path / "photos").mkdir()
+    path = tmp_path / "photos" / "a.jpg"
+    Image.fromarray(stored).save(path, exif=exif, quality=95)
+    with Image.open(path) as image:
+        save(tmp_path / "shown" / "a.png", np.asarray(ImageOps.exif_transpose(image)))
+    for name in ("photos", "shown"):
+        out, overlay = tmp_path / f"{name}-masks", tmp_path / f"{name}-overlays"
+        run(PredictConfig(images=tmp_path / name, out=out, overlay=overlay, model=run_folder))
+    found = mask(tmp_path / "photos-masks" / "a.png")
+    assert found.shape == ((61, 40) if orientation > 4 else (40, 61))
+    assert (found > 0).any()
+    np.testing.assert_array_equal(found, mask(tmp_path / "shown-masks" / "a.png"))
+    overlays = [read_image(tmp_path / f"{name}-overlays" / "a.png") for name in ("photos", "shown")]
+    np.testing.assert_array_equal(*overlays)
+    with Image.open(tmp_path / "photos-masks" / "a.png") as image:
+        assert not image.getexif(), "a viewer must not turn it again"
+
+
+def test_hidden_files_are_left_alone(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    """macOS puts a file ._a.png beside a.png on foreign disks."""
+    (photos / "._a.png").write_bytes(b"no image")
+    save(photos / ".thumbnails" / "b.png", np.zeros((9, 9), np.uint8))
+    result = run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, recursive=True))
+    assert (result.written, result.failures) == (4, ())
+
+
+def test_a_hidden_folder_may_be_asked_for(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    photos.rename(tmp_path / ".photos")
+    assert run(PredictConfig(images=tmp_path / ".photos", out=tmp_path / "masks", model=run_folder)).written == 2
+
+
+def test_several_pages_are_reported(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    Image.new("L", (9, 9)).save(photos / "c.tif", save_all=True, append_images=[Image.new("L", (9, 9))])
+    result = run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder))
+    assert result.written == 2
+    (failure,) = result.failures
+    assert f"{photos / 'c.tif'} cannot be read as an image: it holds 2 pages, expected one" in failure
+
+
+def test_one_file_of_a_suffix_that_is_not_looked_for(tmp_path: Path, run_folder: Path, draw_eye: Draw) -> None:
+    Image.fromarray(draw_eye(0)[0]).save(tmp_path / "eye.jpe", format="JPEG")
+    run(PredictConfig(images=tmp_path / "eye.jpe", out=tmp_path / "masks", model=run_folder))
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["eye.png"]
