@@ -58,12 +58,24 @@ def accuracy(c: Counts) -> float:
     return _ratio(c.tp + c.tn, c.tp + c.fp + c.fn + c.tn)
 
 
+def mcc(c: Counts) -> float:
+    """Correlation of mask and label in [-1, 1], 0 by chance (Matthews 1975, doi:10.1016/0005-2795(75)90109-9).
+
+    (tp tn - fp fn) / sqrt((tp + fp) (tp + fn) (tn + fp) (tn + fn)); nan if mask or label is all vessel or has none.
+    """
+    covariance = c.tp * c.tn - c.fp * c.fn
+    margins = (c.tp + c.fp) * (c.tp + c.fn) * (c.tn + c.fp) * (c.tn + c.fn)
+    # Squared, both are whole numbers: nothing is rounded before the division, and the result cannot exceed 1.
+    return math.copysign(math.sqrt(_ratio(covariance**2, margins)), covariance)
+
+
 def _ratio(part: int, whole: int) -> float:
     return part / whole if whole else math.nan
 
 
-Maps = Sequence[Float[np.ndarray, "h w"]]
-Masks = Sequence[Bool[np.ndarray, "h w"]]
+Maps = Sequence[Float[np.ndarray, "_ _"]]
+Masks = Sequence[Bool[np.ndarray, "_ _"]]
+"""Of several images, which may differ in size."""
 
 
 def mean_dice(probabilities: Maps, labels: Masks, fovs: Masks, threshold: float = 0.5) -> float:

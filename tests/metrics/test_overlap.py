@@ -1,3 +1,4 @@
+import decimal
 import math
 
 import numpy as np
@@ -40,6 +41,8 @@ def test_figures_are_those_of_scikit_learn(seed: int, threshold: float) -> None:
     if not truth.all():
         assert overlap.specificity(c) == pytest.approx(metrics.recall_score(~truth, ~called))
     assert overlap.accuracy(c) == pytest.approx(metrics.accuracy_score(truth, called))
+    if len(set(truth)) == len(set(called)) == 2:
+        assert overlap.mcc(c) == pytest.approx(metrics.matthews_corrcoef(truth, called), abs=1e-12)
 
 
 @pytest.mark.parametrize("figure", [overlap.dice, overlap.iou, overlap.sensitivity])
@@ -47,6 +50,34 @@ def test_without_a_vessel_the_figures_are_undefined(figure) -> None:  # type: ig
     assert math.isnan(figure(Counts(tp=0, fp=0, fn=0, tn=9)))
     assert math.isnan(overlap.specificity(Counts(tp=9, fp=0, fn=0, tn=0)))
     assert math.isnan(overlap.accuracy(Counts(0, 0, 0, 0)))
+
+
+HUGE = st.integers(0, 10**15)
+
+
+@given(tp=HUGE, fp=HUGE, fn=HUGE, tn=HUGE)
+def test_the_correlation_of_huge_counts_is_exact_and_in_range(tp: int, fp: int, fn: int, tn: int) -> None:
+    """The margins of one photograph multiply to more than 64 bits hold."""
+    mcc = overlap.mcc(Counts(tp, fp, fn, tn))
+    margins = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    if margins == 0:
+        assert math.isnan(mcc)
+        return
+    assert -1 <= mcc <= 1
+    with decimal.localcontext(prec=80):
+        exact = decimal.Decimal(tp * tn - fp * fn) / decimal.Decimal(margins).sqrt()
+    assert mcc == pytest.approx(float(exact), rel=1e-15)
+
+
+def test_the_correlation_ends_at_one() -> None:
+    assert overlap.mcc(Counts(tp=367158232, fp=0, fn=0, tn=336531293)) == 1, "in floats it would be a little more"
+    assert overlap.mcc(Counts(tp=0, fp=367158232, fn=336531293, tn=0)) == -1
+    assert overlap.mcc(Counts(tp=1, fp=2, fn=2, tn=4)) == 0
+
+
+@pytest.mark.parametrize("c", [Counts(0, 0, 3, 5), Counts(3, 5, 0, 0), Counts(0, 5, 0, 3), Counts(5, 0, 3, 0)])
+def test_without_a_margin_there_is_no_correlation(c: Counts) -> None:
+    assert math.isnan(overlap.mcc(c))
 
 
 def test_the_best_threshold_separates() -> None:
