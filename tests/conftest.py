@@ -1,6 +1,8 @@
 """Tiny data sets, drawn with numpy alone so that they stay independent of what they test."""
 
 import functools
+import gzip
+import io
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -139,3 +141,135 @@ def real_data() -> Path:
     if not (REAL_DATA / "DRIVE").is_dir():
         pytest.skip(f"no real photographs at {REAL_DATA}: set GESEG_TEST_DATA to the folder that holds DRIVE/")
     return REAL_DATA
+
+
+def save_gz(path: Path, pixels: np.ndarray) -> None:
+    """Write a gzipped netpbm file; grey pixels make a PGM, whatever its name says, as in STARE."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == bool else pixels).save(plain, "PPM")
+    path.write_bytes(gzip.compress(plain.getvalue()))
+
+
+def save_palette_gif(path: Path, mask: np.ndarray) -> None:
+    """Write a GIF with the indices 0 and 1 into a palette of black and white."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(mask.astype(np.uint8))
+    image.putpalette([0, 0, 0, 255, 255, 255])
+    image.save(path, optimize=False)
+
+
+def other_observer(label: np.ndarray) -> np.ndarray:
+    """What somebody draws who misses the upper half."""
+    return np.where(np.arange(len(label))[:, None] < len(label) // 2, False, label)
+
+
+def write_chasedb1(root: Path) -> None:
+    """28 photographs of 14 children, two observers as 1-bit PNG, no fields of view."""
+    for number in range(28):
+        name = f"Image_{number // 2 + 1:02}{'LR'[number % 2]}"
+        image, label, _ = an_eye(number)
+        save(root / f"{name}.jpg", image)
+        for observer, drawn in (("1stHO", label), ("2ndHO", other_observer(label))):
+            Image.fromarray(drawn).save(root / f"{name}_{observer}.png")
+
+
+STARE_NUMBERS = (1, 2, 3, 4, 5, 44, 77, 81, 82, 139, 162, 163, 235, 236, 239, 240, 255, 291, 319, 324)
+
+
+def write_stare(root: Path) -> None:
+    """20 photographs, some files unpacked; no fields of view."""
+    for number in STARE_NUMBERS:
+        name = f"im{number:04}"
+        image, label, _ = an_eye(number)
+        files = {
+            "stare-images/{}.ppm": image,
+            "labels-ah/{}.ah.ppm": label,
+            "labels-vk/{}.vk.ppm": other_observer(label),
+        }
+        for place, (path, pixels) in enumerate(files.items()):
+            if number % 3 == place:
+                save(root / path.format(name), pixels)
+            else:
+                save_gz(root / f"{path.format(name)}.gz", pixels)
+
+
+def write_hrf(root: Path) -> None:
+    """45 photographs, suffixes in upper and lower case, fields of view in colour."""
+    for number in range(45):
+        kind = ("dr", "g", "h")[number % 3]
+        name = f"{number // 3 + 1:02}_{kind}"
+        image, label, fov = an_eye(number)
+        save(root / "images" / f"{name}.{'JPG' if kind == 'dr' else 'jpg'}", image)
+        save(root / "manual1" / f"{name}.tif", label)
+        save(root / "mask" / f"{name}_mask.tif", np.dstack([fov * np.uint8(255)] * 3))
+
+
+def write_primefp20(root: Path, published: bool = True) -> None:
+    """15 photographs with their angiograms, labels of 1 bit; in the folders of the publisher or flat."""
+    for number in range(1, 16):
+        image, label, fov = an_eye(number)
+        for what, pixels in (("ImgFP", image), ("ImgFA", image[:, :, 1]), ("LabelFP", label), ("MaskFP", fov)):
+            folder = {"Img": "Images", "Lab": "Labels", "Mas": "Masks"}[what[:3]] + f"_{what[-2:]}_PRIME-FP20"
+            name = f"{folder}/{what}{number:02}_PRIME-FP20" if published else f"{what}{number}"
+            path = root / f"{name}.{'tif' if what.startswith('Img') else 'png'}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(path)
+
+
+def write_fives(root: Path) -> None:
+    """Names that restart in each split, some labels with an opaque fourth channel."""
+    for seed, split in enumerate(("train", "test")):
+        for number, kind in enumerate("ADGN", 1):
+            image, label, _ = an_eye(10 * seed + number)
+            save(root / split / "Original" / f"{number}_{kind}.png", image)
+            opaque = np.dstack([label * np.uint8(255)] * 3 + [np.full(label.shape, 255, np.uint8)])
+            save(root / split / "Ground truth" / f"{number}_{kind}.png", opaque if number % 2 else label)
+
+
+def write_lesav(root: Path) -> None:
+    """Fields of view in masks/, where other data sets have labels; arteries and veins beside."""
+    for number in range(1, 7):
+        image, label, fov = an_eye(number)
+        save(root / "images" / f"{number}.png", image)
+        save(root / "vessel-segmentations" / f"{number}.png", label)
+        save(root / "arteries-and-veins" / f"{number}.png", np.dstack([label * np.uint8(255)] * 3))
+        save(root / "masks" / f"{number}_mask.gif", fov)
+
+
+def write_drive_with_second(root: Path) -> None:
+    """Two training and two test images, the latter with a second observer as palette GIF."""
+    for number, split in ((1, "test"), (2, "test"), (21, "training"), (22, "training")):
+        image, label, fov = an_eye(number)
+        save(root / split / "images" / f"{number:02}_{split}.tif", image)
+        save(root / split / "mask" / f"{number:02}_{split}_mask.gif", fov)
+        save(root / split / "1st_manual" / f"{number:02}_manual1.gif", label)
+        if split == "test":
+            save_palette_gif(root / split / "2nd_manual" / f"{number:02}_manual2.gif", other_observer(label))
+
+
+DATASETS: dict[str, Callable[[Path], None]] = {
+    "drive": write_drive_with_second,
+    "chasedb1": write_chasedb1,
+    "stare": write_stare,
+    "hrf": write_hrf,
+    "primefp20": write_primefp20,
+    "primefp20 flat": functools.partial(write_primefp20, published=False),
+    "fives": write_fives,
+    "les-av": write_lesav,
+}
+
+
+@pytest.fixture(scope="session")
+def known_dataset(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives a tiny drawn copy of a data set of the field, with its official names and quirks; not to be changed."""
+    folder = tmp_path_factory.mktemp("known")
+
+    @functools.cache
+    def make(name: str) -> Path:
+        root = folder / name / "a folder of any name"
+        root.mkdir(parents=True)
+        DATASETS[name](root)
+        return root
+
+    return make

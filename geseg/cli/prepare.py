@@ -15,14 +15,25 @@ def prepare(
     patch_size: Annotated[int, typer.Option(help="Side of a training patch in pixels.")] = 128,
     patches_per_image: Annotated[int, typer.Option(help="Patches cut from each training image.")] = 125,
     val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate; 0 for none.")] = 0.2,
+    protocols: Annotated[
+        list[str],
+        typer.Option("--protocol", metavar="NAME", help="Split to follow; once per data set that has several."),
+    ] = (),  # type: ignore[assignment]  # the step's default, for which Typer gives an empty list
+    orientation_shift: Annotated[
+        bool, typer.Option("--orientation-shift", help="Train on vessels of some directions, test on the others.")
+    ] = False,
     seed: Seed = 0,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
     """Pack data sets into one file of training patches and whole validation and test images.
 
-    Known are DRIVE, and any folder with images/ and masks/ (and fov/) that hold files of the same names; these may lie
-    below train/ and test/.
+    Known are DRIVE, CHASEDB1 (splits 8/20, 20/8), STARE, HRF, PRIME-FP20 (fold1 to fold5), FIVES and LES-AV;
+    folders with images/ and masks/ (and fov/) that hold files of the same names, also below train/ and test/;
+    and folders with a samples.csv of the columns image,label and perhaps fov,second,person,split.
+
+    With --orientation-shift, train and val hold patches in which most vessels run at 0 or 45 degrees, and test (people
+    held out if no test labels are there) patches of 90 or 135: what a net must know about rotations to do well on.
 
     Example: geseg prepare drive/
     """
@@ -34,6 +45,8 @@ def prepare(
         patch_size=patch_size,
         patches_per_image=patches_per_image,
         val_fraction=val_fraction,
+        protocols=tuple(protocols),
+        orientation_shift=orientation_shift,
         seed=seed,
         overwrite=overwrite,
     )

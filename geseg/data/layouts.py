@@ -1,135 +1,65 @@
-"""Which data set a folder is: variation is a table, so that a new data set is one more row and one more test case."""
+"""Which data set a folder is, and which of its files belong together."""
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
 
-from geseg.data.images import IMAGE_SUFFIXES
-from geseg.errors import LayoutError
+from geseg.data import samplescsv
+from geseg.data.datasets import LAYOUTS, Layout, split_by_path
+from geseg.data.images import split_suffix
+from geseg.data.samples import Sample, Source
+from geseg.errors import ConfigError, LayoutError
 
-Split = Literal["train", "val", "test"]
-SPLIT_NAMES: dict[str, Split] = {"training": "train", "train": "train", "val": "val", "test": "test"}
 DEEPEST = 3
 """Folders below a source that are searched; a bound, so that links in a circle and whole disks come to an end."""
 
 
-def named_split(at: Mapping[str, str]) -> Split:
-    """The official split that the path of an image names in its group `split`; training where it names none."""
-    return SPLIT_NAMES[at.get("split") or "train"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """One photograph with what belongs to it; `(dataset, id)` tells it from all others."""
-
-    dataset: str
-    id: str
-    person: str
-    split: Split
-    image: Path
-    label: Path | None
-    fov: Path | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layout:
-    r"""How the files of a data set are named.
-
-    Paths are relative to the folder of the data set, with `/` between folders. The groups of `image` fill the other
-    fields: with `image=r"photos/(?P<id>\d+)\.png"` and `label="vessels/{id}.*"`, photos/7.png belongs to vessels/7.tif.
-    """
-
-    name: str
-    looks: str
-    """What a folder of this layout contains, in words for messages."""
-    image: str
-    """Regular expression of an image's whole path, with the group `id` and any others."""
-    label: str
-    """Path of its label; the ending `.*` stands for any suffix of an image."""
-    fov: str | None = None
-    """Path of its field of view, where the data set ships one."""
-    id: str = "{id}"
-    """What tells an image from the others of its data set; with the split where names restart in each."""
-    person: str | None = None
-    """Whom the image shows; None where nobody knows: then every image counts as a person of its own."""
-    split: Callable[[Mapping[str, str]], Split] = named_split
-    """The official split of an image by its groups; all are training images where there is no official one."""
-    own_name: bool = True
-    """Whether samples are called after the layout, or (a layout for anything) after the folder."""
-
-
-ANY_IMAGE = rf"(?P<id>[^/]+)(?i:{'|'.join(re.escape(suffix) for suffix in IMAGE_SUFFIXES)})"
-
-LAYOUTS = (
-    Layout(
-        name="drive",
-        looks="training/images/21_training.tif with training/1st_manual/21_manual1.gif",
-        image=r"(?P<split>training|test)/images/(?P<id>\d\d)_(?P=split)\.tif",
-        label="{split}/1st_manual/{id}_manual1.gif",
-        fov="{split}/mask/{id}_{split}_mask.gif",
-        person="{id}",  # 40 people drawn from 400 (Staal et al. 2004, doi:10.1109/TMI.2004.825627)
-    ),
-    Layout(
-        name="split folders",
-        looks="train/images/NAME.png with train/masks/NAME.png, and the same below test/ (and val/)",
-        image=r"(?P<split>train|val|test)/images/" + ANY_IMAGE,
-        label="{split}/masks/{id}.*",
-        fov="{split}/fov/{id}.*",
-        id="{split}/{id}",
-        own_name=False,
-    ),
-    Layout(
-        name="generic",
-        looks="images/NAME.png with masks/NAME.png",
-        image="images/" + ANY_IMAGE,
-        label="masks/{id}.*",
-        fov="fov/{id}.*",
-        own_name=False,
-    ),
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """A folder that was recognised, with its samples in the order of their paths."""
-
-    dataset: str
-    root: Path
-    layout: Layout
-    samples: tuple[Sample, ...]
-    missing: tuple[str, ...]
-    """Where the labels should be that training and validation images lack."""
-
-
-def find_source(root: Path, layouts: Sequence[Layout] = LAYOUTS) -> Source:
+def find_source(root: Path, protocols: Sequence[str] = (), layouts: Sequence[Layout] = LAYOUTS) -> Source:
     """Recognise the data set in the folder `root` and pair every image with its label and field of view.
 
-    The first layout of the table that has an image with a label wins. Labels of test images may be missing.
+    A samples.csv in the folder decides. Else the first layout of the table that has an image with a label wins. Labels
+    of test images may be missing. Of the splits in use, the one that `protocols` names is taken, else the usual one.
 
     Raises:
         LayoutError: `root` is no folder, holds no known data set, or lacks the label of a training or validation image.
+        ConfigError: `protocols` holds several splits of this data set.
     """
     files = Files(root)
-    found = [source for layout in layouts if (source := match(root, files, layout)).samples]
+    if samplescsv.is_there(root):
+        return samplescsv.read(root)
+    found = [(layout, samples) for layout in layouts if (samples := match(files, layout, protocols))]
     if not found:
         raise LayoutError(unknown(root, files, layouts))
-    source = next((source for source in found if any(sample.label for sample in source.samples)), found[0])
-    if source.missing:
-        raise LayoutError(
-            f"{root} looks like {source.layout.name} ({source.layout.looks}), but {len(source.missing)} of its "
-            f"{len(source.samples)} images lack their label, first {source.missing[0]}: add the labels or remove the "
-            "images; only test images may go without"
+    labelled = ((layout, samples) for layout, samples in found if any(sample.label for sample in samples))
+    layout, samples = next(labelled, found[-1])  # without any label, the most general one says best what to do
+    refuse_missing_labels(root, layout, samples)
+    if len(mine := dict.fromkeys(name for name in protocols if name in layout.splits)) > 1:
+        raise ConfigError(
+            f"{root} ({layout.name}) can follow one protocol only; got {', '.join(mine)}: leave all but one"
         )
-    return source
+    return Source(
+        dataset=samples[0].dataset,
+        root=root,
+        layout=layout.name,
+        samples=tuple(samples),
+        unknown_persons=len(samples) if layout.person is None else 0,
+        protocol=choose(layout, protocols),
+        protocols=tuple(layout.splits),
+    )
 
 
-def match(root: Path, files: "Files", layout: Layout) -> Source:
-    """Read the folder as if it had this layout; a source without samples if it has not."""
-    samples, missing = [], []
-    dataset = layout.name if layout.own_name else root.resolve().name
+def choose(layout: Layout, protocols: Sequence[str]) -> str | None:
+    """The name of the split to follow: the first of its own among `protocols`, else the usual one, if it has any."""
+    return next((name for name in (*protocols, *layout.splits) if name in layout.splits), None)
+
+
+def match(files: "Files", layout: Layout, protocols: Sequence[str]) -> list[Sample]:
+    """The samples of a folder, read as if it had this layout; none if it has not."""
+    samples = []
+    protocol = choose(layout, protocols)
+    split = split_by_path if protocol is None else layout.splits[protocol]
+    dataset = layout.name if layout.own_name else files.root.resolve().name
     for file in files.paths:
         if found := re.fullmatch(layout.image, file):
             at = found.groupdict(default="")
@@ -138,19 +68,31 @@ def match(root: Path, files: "Files", layout: Layout) -> Source:
                 dataset=dataset,
                 id=name,
                 person=name if layout.person is None else layout.person.format_map(at),
-                split=layout.split(at),
-                image=root / file,
+                split=split(at),
+                image=files.root / file,
                 label=files.find(layout.label.format_map(at)),
                 fov=None if layout.fov is None else files.find(layout.fov.format_map(at)),
+                second=None if layout.second is None else files.find(layout.second.format_map(at)),
             )
             samples.append(sample)
-            if sample.label is None and sample.split != "test":
-                missing.append(layout.label.format_map(at))
     twice = [name for name, times in Counter(sample.id for sample in samples).items() if times > 1]
     if twice:
         images = " and ".join(str(sample.image) for sample in samples if sample.id == twice[0])
         raise LayoutError(f"{images} differ in their suffix only, so that they share a label: rename or remove one")
-    return Source(dataset=dataset, root=root, layout=layout, samples=tuple(samples), missing=tuple(missing))
+    return samples
+
+
+def refuse_missing_labels(root: Path, layout: Layout, samples: Sequence[Sample]) -> None:
+    """Raise LayoutError if a training or validation image has no label."""
+    missing = [sample.image for sample in samples if sample.label is None and sample.split != "test"]
+    if missing:
+        found = re.fullmatch(layout.image, missing[0].relative_to(root).as_posix())
+        assert found, "the sample came from a match"
+        raise LayoutError(
+            f"{root} looks like {layout.name} ({layout.looks}), but {len(missing)} of its {len(samples)} images lack "
+            f"their label, first {layout.label.format_map(found.groupdict(default=''))}: add the labels or remove the "
+            "images; only test images may go without"
+        )
 
 
 class Files:
@@ -165,8 +107,8 @@ class Files:
         self.paths = sorted(file.relative_to(root).as_posix() for file in walk(root, DEEPEST))
         self.stems: dict[str, list[str]] = {}
         for path in self.paths:
-            stem, dot, suffix = path.rpartition(".")
-            if dot + suffix.lower() in IMAGE_SUFFIXES:
+            stem, suffix = split_suffix(path)
+            if suffix:
                 self.stems.setdefault(stem, []).append(path)
 
     def find(self, path: str) -> Path | None:
@@ -201,11 +143,18 @@ def walk(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def unknown(root: Path, files: Files, layouts: Sequence[Layout]) -> str:
-    """Say what a folder holds that is no data set, and what one would look like."""
+    """Say what a folder holds that is no data set, and what would be one."""
     folders = [root / name for name in sorted({path.partition("/")[0] for path in files.paths if "/" in path})]
-    nested = [str(folder) for folder in folders if any(match(folder, Files(folder), row).samples for row in layouts)]
+    nested = [
+        str(folder)
+        for folder in folders
+        if samplescsv.is_there(folder) or any(match(Files(folder), row, ()) for row in layouts)
+    ]
     if nested:
         return f"{root} is no data set that geseg knows, but holds some: give {' '.join(nested)} instead"
-    holds = f"{len(files.paths)} files" if files.paths else "no files"
-    known = "; ".join(f"{layout.name}: {layout.looks}" for layout in layouts)
-    return f"{root} holds {holds} and no data set that geseg knows ({known})"
+    holds = f"{len(files.paths)} files, first {files.paths[0]}," if files.paths else "no files"
+    known = ", ".join(dict.fromkeys(layout.name for layout in layouts if layout.own_name))
+    return (
+        f"{root} holds {holds} and no data set that geseg knows ({known}): put images into images/ and their labels of "
+        f"the same names into masks/, or list them in {samplescsv.NAME}"
+    )

@@ -1,7 +1,7 @@
 """Cut training patches out of a photograph, its label and its field of view."""
 
 import numpy as np
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int64, UInt8
 
 
 def cut(
@@ -14,9 +14,6 @@ def cut(
 ) -> UInt8[np.ndarray, "n p p 5"]:
     """Cut `count` square patches of `size` pixels around random pixels of the field of view.
 
-    Centres are drawn uniformly, with repetition, and patches that would leave the image are moved back into it. An
-    image smaller than a patch gets a black border outside of the field of view.
-
     Args:
         image: the photograph.
         label: what is to be segmented.
@@ -28,11 +25,28 @@ def cut(
     Returns:
         Per pixel red, green, blue, label and field of view, the last two as 0 or 255.
     """
+    layers = stack_layers(image, label, fov, size)
+    return np.stack([layers[y : y + size, x : x + size] for y, x in draw_corners(layers, size, count, rng)])
+
+
+def stack_layers(
+    image: UInt8[np.ndarray, "h w 3"], label: Bool[np.ndarray, "h w"], fov: Bool[np.ndarray, "h w"], size: int
+) -> UInt8[np.ndarray, "hb wb 5"]:
+    """What patches are cut from; with a black border outside of the field of view if smaller than a patch."""
     layers = np.dstack([image, label.astype(np.uint8) * np.uint8(255), fov.astype(np.uint8) * np.uint8(255)])
     short = [max(0, size - side) for side in fov.shape]
-    layers = np.pad(layers, [(s // 2, s - s // 2) for s in short] + [(0, 0)])
+    return np.pad(layers, [(s // 2, s - s // 2) for s in short] + [(0, 0)])
+
+
+def draw_corners(
+    layers: UInt8[np.ndarray, "h w 5"], size: int, count: int, rng: np.random.Generator
+) -> Int64[np.ndarray, "n 2"]:
+    """Row and column of the first pixel of each patch.
+
+    Centres are drawn uniformly from the field of view, with repetition, and patches that would leave the image are
+    moved back into it.
+    """
     inside = np.flatnonzero(layers[:, :, 4])
     assert inside.size, "a field of view has at least one pixel"
     centres = np.stack(np.unravel_index(rng.choice(inside, count), layers.shape[:2]), axis=1)
-    corners = np.clip(centres - size // 2, 0, np.array(layers.shape[:2]) - size)
-    return np.stack([layers[y : y + size, x : x + size] for y, x in corners])
+    return np.clip(centres - size // 2, 0, np.array(layers.shape[:2]) - size)

@@ -5,6 +5,7 @@
 - /train/sample: int32[n]: which of header.samples a patch is from
 - /images/<index>/image: uint8[h, w, 3] of the validation or test sample header.samples[index]
 - /images/<index>/label: uint8[h, w], 0 or 255; missing where the data set has none
+- /images/<index>/second: uint8[h, w], 0 or 255: the label of a second observer; missing where there is none
 - /images/<index>/fov: uint8[h, w], 0 or 255
 """
 
@@ -21,10 +22,10 @@ import numpy as np
 from jaxtyping import Bool, Int32, Integer, UInt8
 
 import geseg
-from geseg.data.layouts import Split
+from geseg.data.samples import Split
 from geseg.errors import PatchFileError
 
-FORMAT = 1
+FORMAT = 2
 EXPECTED = "expected a patch file: make one with `geseg prepare`"
 TRUE = np.uint8(255)
 
@@ -35,6 +36,8 @@ class SampleRecord:
 
     dataset: str
     id: str
+    stem: str
+    """Name of the image file without its suffix."""
     person: str
     split: Split
     height: int
@@ -43,9 +46,13 @@ class SampleRecord:
     std: tuple[float, float, float]
     fov: Literal["given", "found"]
     labelled: bool
+    patches: int
+    """How many training patches are of it; `write` counts them."""
     image_sha256: str
     label_sha256: str | None
     fov_sha256: str | None
+    second_sha256: str | None
+    """None where the file holds no second observer's label: of training images it holds none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +62,11 @@ class SourceRecord:
     dataset: str
     folder: str
     layout: str
-    persons_known: bool
+    protocol: str | None
+    """Which of the splits in use it follows, where there are several or none is official."""
+    images: int
+    unknown_persons: int
+    """How many of its images count as a person each because nobody knows whom they show."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +79,8 @@ class PatchHeader:
     patch_size: int
     patches_per_image: int
     val_fraction: float
+    orientation_shift: bool
+    """Whether patches were chosen by the direction of their vessels; validation and test images are patches, too."""
     sources: tuple[SourceRecord, ...]
     samples: tuple[SampleRecord, ...] = ()
 
@@ -103,6 +116,8 @@ class WholeImage:
     image: UInt8[np.ndarray, "h w 3"]
     label: Bool[np.ndarray, "h w"] | None
     fov: Bool[np.ndarray, "h w"]
+    second: Bool[np.ndarray, "h w"] | None = None
+    """The label of a second observer."""
 
 
 def write(path: Path, header: PatchHeader, stream: Iterable[TrainPatches | WholeImage]) -> PatchHeader:
@@ -123,10 +138,11 @@ def write(path: Path, header: PatchHeader, stream: Iterable[TrainPatches | Whole
         patches = train.create_dataset("patches", (0, p, p, 5), np.uint8, maxshape=(None, p, p, 5), **chunk)
         index = train.create_dataset("sample", (0,), np.int32, chunks=(4096,), maxshape=(None,))
         for number, sample in enumerate(stream):
-            records.append(sample.record)
             if isinstance(sample, WholeImage):
+                records.append(sample.record)
                 write_whole(file.create_group(f"images/{number}"), sample)
                 continue
+            records.append(dataclasses.replace(sample.record, patches=len(sample.patches)))
             start, end = len(patches), len(patches) + len(sample.patches)
             patches.resize(end, axis=0)
             index.resize(end, axis=0)
@@ -143,6 +159,8 @@ def write_whole(group: h5py.Group, sample: WholeImage) -> None:
     group.create_dataset("fov", data=sample.fov * TRUE, compression="lzf")
     if sample.label is not None:
         group.create_dataset("label", data=sample.label * TRUE, compression="lzf")
+    if sample.second is not None:
+        group.create_dataset("second", data=sample.second * TRUE, compression="lzf")
 
 
 class PatchFile:
@@ -207,9 +225,13 @@ class PatchFile:
         """The validation or test samples, one after the other, in the order of the header."""
         for number, record in enumerate(self.header.samples):
             if record.split == split:
-                group = self._handle()[f"images/{number}"]
-                label = group["label"][:] > 0 if "label" in group else None
-                yield WholeImage(record, group["image"][:], label, group["fov"][:] > 0)
+                yield self.whole_image(number)
+
+    def whole_image(self, index: int) -> WholeImage:
+        """The validation or test sample `header.samples[index]`."""
+        group = self._handle()[f"images/{index}"]
+        label, second = (group[name][:] > 0 if name in group else None for name in ("label", "second"))
+        return WholeImage(self.header.samples[index], group["image"][:], label, group["fov"][:] > 0, second)
 
 
 def read_header(path: Path) -> PatchHeader:
@@ -219,9 +241,13 @@ def read_header(path: Path) -> PatchHeader:
     if not isinstance(text, str):
         raise PatchFileError(f"{path} is an HDF5 file of another program; {EXPECTED}")
     try:
-        number = json.loads(text)["format"]
-        if number != FORMAT:
-            raise PatchFileError(f"{path} is a patch file of format {number}, expected {FORMAT}: prepare it again")
+        fields = json.loads(text)
+        if (number := fields["format"]) != FORMAT:
+            writer = fields.get("geseg_version", "of unknown version")
+            raise PatchFileError(
+                f"{path} is a patch file of format {number}, written by geseg {writer}; expected format {FORMAT}: "
+                "prepare it again"
+            )
         return PatchHeader.from_json(text)
     except (KeyError, TypeError, ValueError) as error:
         raise PatchFileError(f"{path} has a damaged header ({error}); {EXPECTED}") from error

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Sequence
 
-from geseg.data.layouts import Sample
+from geseg.data.samples import Sample, Split
 from geseg.errors import LayoutError
 
 
@@ -17,11 +17,12 @@ def draw(seed: int, *names: str) -> int:
     return int.from_bytes(hashlib.sha256(key).digest()[:16])
 
 
-def hold_out(samples: Sequence[Sample], fraction: float, seed: int) -> list[Sample]:
+def hold_out(samples: Sequence[Sample], fraction: float, seed: int, to: Split = "val") -> list[Sample]:
     """Make validation samples of those that show `fraction` of each data set's training people, drawn by the seed.
 
     At least one person of two or more validates, and at least one trains; a lone one trains. A data set that comes with
-    validation samples keeps them and lends no more. With a fraction of 0 nobody is moved.
+    validation samples keeps them and lends no more. With a fraction of 0 nobody is moved. The same for test samples if
+    `to` says so.
 
     Raises:
         LayoutError: a person is in two of the splits that the data sets came with.
@@ -31,13 +32,13 @@ def hold_out(samples: Sequence[Sample], fraction: float, seed: int) -> list[Samp
     for dataset in sorted({sample.dataset for sample in samples}):
         mine = [sample for sample in samples if sample.dataset == dataset]
         people = sorted({sample.person for sample in mine if sample.split == "train"})
-        if fraction == 0 or any(sample.split == "val" for sample in mine):
+        if fraction == 0 or any(sample.split == to for sample in mine):
             continue
         count = min(max(1, round(fraction * len(people))), len(people) - 1)
         drawn = sorted((draw(seed, dataset, person), person) for person in people)
         moved |= {(dataset, person) for _, person in drawn[: max(count, 0)]}
     return [
-        dataclasses.replace(sample, split="val")
+        dataclasses.replace(sample, split=to)
         if sample.split == "train" and (sample.dataset, sample.person) in moved
         else sample
         for sample in samples

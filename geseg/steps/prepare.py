@@ -1,15 +1,23 @@
 """Pack data set folders into one patch file."""
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from geseg.data import fov, images, layouts, normalise, patches, patchfile, split
-from geseg.errors import ConfigError, ImageError, LayoutError
-from geseg.files import atomic_path, refuse_to_overwrite, sha256
+from geseg.data import patches, patchfile, split
+from geseg.data.orientation import DIRECTIONS, TEST_BINS, TRAIN_BINS
+from geseg.data.samples import Sample
+from geseg.errors import ConfigError, ImageError
+from geseg.files import atomic_path, refuse_to_overwrite
 from geseg.progress import Track, silent
+from geseg.steps.shift import pack_shifted
+from geseg.steps.sources import find_sources, read_whole
+
+SHOWN = 3
+"""Reasons that an error names of those why images cannot be used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +31,10 @@ class PrepareConfig:
     patches_per_image: int = 125
     val_fraction: float = 0.2
     """Share of the training people who validate; 0 for none."""
+    protocols: tuple[str, ...] = ()
+    """Names of splits to follow in place of the usual ones of the data sets that have them."""
+    orientation_shift: bool = False
+    """Train and validate on patches whose vessels run in some directions, test on the others: see `shift`."""
     seed: int = 0
     overwrite: bool = False
 
@@ -59,24 +71,29 @@ def run(config: PrepareConfig, track: Track = silent) -> PrepareResult:
     Raises:
         OutputError: the output exists and is not to be replaced, or cannot be written.
         LayoutError: a source is no data set, or incomplete, or two samples have the same name.
-        ImageError: a file cannot be read, or does not fit its photograph.
+        ConfigError: a protocol is none of the sources', or two are of the same source.
+        ImageError: files cannot be read, or do not fit their photographs; after all were looked at.
     """
     refuse_to_overwrite(config.out, config.overwrite)
-    sources = [layouts.find_source(source) for source in config.sources]
+    sources = find_sources(config.sources, config.protocols)
     samples = [sample for source in sources for sample in source.samples]
-    check_names(samples)
+    if config.orientation_shift:
+        samples = split.hold_out([s for s in samples if s.label], config.val_fraction, config.seed, to="test")
     samples = split.hold_out(samples, config.val_fraction, config.seed)
     header = patchfile.PatchHeader(
         seed=config.seed,
         patch_size=config.patch_size,
         patches_per_image=config.patches_per_image,
         val_fraction=config.val_fraction,
+        orientation_shift=config.orientation_shift,
         sources=tuple(
             patchfile.SourceRecord(
                 dataset=source.dataset,
                 folder=source.root.resolve().name,
-                layout=source.layout.name,
-                persons_known=source.layout.person is not None,
+                layout=source.layout,
+                protocol=source.protocol,
+                images=len(source.samples),
+                unknown_persons=source.unknown_persons,
             )
             for source in sources
         ),
@@ -86,91 +103,69 @@ def run(config: PrepareConfig, track: Track = silent) -> PrepareResult:
     return PrepareResult(out=config.out, header=header)
 
 
-def check_names(samples: Sequence[layouts.Sample]) -> None:
-    """Raise LayoutError if two samples of different sources have the same name."""
-    seen: dict[tuple[str, str], layouts.Sample] = {}
-    for sample in samples:
-        other = seen.setdefault((sample.dataset, sample.id), sample)
-        if other is not sample:
-            raise LayoutError(
-                f"{other.image} and {sample.image} are both {sample.id} of {sample.dataset}: give each data set once, "
-                "and different names to folders with different data"
-            )
-
-
 def pack_all(
-    samples: Sequence[layouts.Sample], config: PrepareConfig, track: Track
+    samples: Sequence[Sample], config: PrepareConfig, track: Track
 ) -> Iterator[patchfile.TrainPatches | patchfile.WholeImage]:
-    """Read one sample after the other."""
+    """Read one sample after the other, all of them even if some cannot be used.
+
+    Raises:
+        ImageError: at the end, with how many cannot be used and the first reasons.
+    """
+    reasons: list[str] = []
     for sample in track(samples, "prepare", len(samples)):
-        yield pack(sample, config)
+        try:
+            for packed in pack(sample, config):
+                if not reasons:  # nothing will be kept: the others are only looked at
+                    yield packed
+        except ImageError as error:
+            reasons.append(str(error))
+    if reasons:
+        shown = [f"({number}) {reason}" for number, reason in enumerate(reasons[:SHOWN], 1)]
+        first = reasons[0] if len(reasons) == 1 else "; ".join(shown)
+        raise ImageError(f"{len(reasons)} of {many(len(samples), 'image')} cannot be used: {first}")
 
 
-def pack(sample: layouts.Sample, config: PrepareConfig) -> patchfile.TrainPatches | patchfile.WholeImage:
-    """Read a sample, check that its parts fit, and cut it if it is for training."""
-    image = images.read_image(sample.image)
-    label = None if sample.label is None else read_fitting_mask(sample.label, "label", sample.image, image)
-    view = fov.find_fov(image) if sample.fov is None else read_fitting_mask(sample.fov, "FOV", sample.image, image)
-    if not view.any():
-        raise ImageError(f"the FOV {sample.fov} is empty; expected the part that shows retina, or no file: remove it")
-    record = describe(sample, image)
-    if sample.split != "train":
-        return patchfile.WholeImage(record, image, label, view)
-    assert label is not None, "find_source lets no training sample without a label pass"
+def pack(sample: Sample, config: PrepareConfig) -> Iterator[patchfile.TrainPatches | patchfile.WholeImage]:
+    """What the file holds of a sample: patches if it is for training, else all of it."""
+    size, count = config.patch_size, config.patches_per_image
     rng = np.random.default_rng(split.draw(config.seed, sample.dataset, sample.id))
-    return patchfile.TrainPatches(
-        record, patches.cut(image, label, view, config.patch_size, config.patches_per_image, rng)
-    )
-
-
-def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray) -> np.ndarray:
-    """Read a mask that must have the size of its image."""
-    mask = images.read_mask(path)
-    if mask.shape != image.shape[:2]:
-        (h, w), (height, width) = mask.shape, image.shape[:2]
-        raise ImageError(
-            f"the {what} {path} has {w}x{h} pixels, but its image {image_path} has {width}x{height}: expected the same"
-        )
-    return mask
-
-
-def describe(sample: layouts.Sample, image: np.ndarray) -> patchfile.SampleRecord:
-    """What the header keeps of a sample."""
-    mean, std = normalise.statistics(image)
-    return patchfile.SampleRecord(
-        dataset=sample.dataset,
-        id=sample.id,
-        person=sample.person,
-        split=sample.split,
-        height=image.shape[0],
-        width=image.shape[1],
-        mean=tuple(mean.tolist()),
-        std=tuple(std.tolist()),
-        fov="found" if sample.fov is None else "given",
-        labelled=sample.label is not None,
-        image_sha256=sha256(sample.image),
-        label_sha256=None if sample.label is None else sha256(sample.label),
-        fov_sha256=None if sample.fov is None else sha256(sample.fov),
-    )
+    if config.orientation_shift:
+        yield from pack_shifted(read_whole(sample), size, count, rng)
+        return
+    if sample.split != "train":
+        yield read_whole(sample)
+        return
+    whole = read_whole(dataclasses.replace(sample, second=None))  # nothing is trained on a second observer
+    assert whole.label is not None, "find_source lets no training sample without a label pass"
+    cut = patches.cut(whole.image, whole.label, whole.fov, size, count, rng)
+    yield patchfile.TrainPatches(whole.record, cut)
 
 
 def describe_contents(dataset: str, header: patchfile.PatchHeader) -> str:
     """What the file holds of a data set, in words."""
+    sources = [source for source in header.sources if source.dataset == dataset]
     train, val, test = (
         [sample for sample in header.samples if sample.dataset == dataset and sample.split == part]
         for part in ("train", "val", "test")
     )
-    cut = len(train) * header.patches_per_image
-    phrase = (
-        f"{dataset}: {many(cut, 'train patch', 'es')} of {many(len(train), 'image')}, {many(len(val), 'val image')}"
-    )
+    followed = ", ".join(dict.fromkeys(source.protocol for source in sources if source.protocol))
+    phrase = f"{dataset} (split {followed})" if followed else dataset
+    phrase += f": {many(sum(r.patches for r in train), 'train patch', 'es')} of {many(len(train), 'image')}"
+    thing, ending = ("patch", "es") if header.orientation_shift else ("image", "s")
+    phrase += f", {many(len(val), f'val {thing}', ending)}"
     if not val and header.val_fraction and len({sample.person for sample in train}) == 1:
         phrase += " (a lone person trains)"
-    phrase += f", {many(len(test), 'test image')}"
+    phrase += f", {many(len(test), f'test {thing}', ending)}"
+    if header.orientation_shift:
+        directions = [" and ".join(str(DIRECTIONS[bin_]) for bin_ in bins) for bins in (TRAIN_BINS, TEST_BINS)]
+        phrase += f" (vessels at {directions[0]} degrees in train and val, {directions[1]} in test)"
     if unlabelled := sum(not sample.labelled for sample in test):
         phrase += f" ({unlabelled} without labels)"
-    if not all(source.persons_known for source in header.sources if source.dataset == dataset):
-        phrase += " (whom they show is unknown: each image counts as a person)"
+    if unknown := sum(source.unknown_persons for source in sources):
+        total = sum(source.images for source in sources)
+        these = "they show is unknown: each image" if unknown == total else ""
+        these = these or f"{unknown} of all {total} images show is unknown: each"
+        phrase += f" (whom {these} counts as a person)"
     return phrase
 
 

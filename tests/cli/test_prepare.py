@@ -64,9 +64,37 @@ def test_the_current_folder(make_generic: Make, monkeypatch: pytest.MonkeyPatch)
     assert typed(".", "--quiet", "--overwrite").exit_code == 0
 
 
+def test_protocols(known_dataset: Callable[[str], Path]) -> None:
+    """Given several times, each for the data set that has it; the others keep theirs, and all are printed."""
+    sources = [known_dataset(name) for name in ("chasedb1", "hrf", "primefp20")]
+    small = ["--patch-size", 16, "--patches-per-image", 1, "--quiet"]
+    result = typed(*sources, "--protocol", "20/8", "--protocol", "fold4", *small)
+    assert result.exit_code == 0, result.output
+    assert re.findall(r"(\w+) \(split (.*?)\)", result.stdout) == [
+        ("chasedb1", "20/8"),
+        ("hrf", "15/30"),
+        ("primefp20", "fold4"),
+    ]
+
+
+def test_a_list(make_generic: Make) -> None:
+    root = make_generic()
+    (root / "samples.csv").write_text("image,label,split\nimages/a.png,masks/b.png,\nimages/c.png,,test\n")
+    result = typed(root, "--patch-size", 16, "--quiet")
+    assert result.stdout.startswith("patches.h5: photos: 125 train patches of 1 image, no val images")
+    (root / "samples.csv").write_text("image,label\nimages/a.png,masks/z.png\n")
+    result = typed(root, "--overwrite")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        f"geseg: {root}/samples.csv line 2: the label 'masks/z.png' is no file in {root}; expected a path relative to "
+        "this folder\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
+        (["DRIVE", "--protocol", "8/20"], 2, "drive can follow no protocol '8/20'; there is nothing to choose: "),
         (["nowhere"], 1, "nowhere does not exist; give the folder of a data set"),
         (["DRIVE", "DRIVE"], 2, "a source is given twice (DRIVE, DRIVE); give each folder once"),
         (["DRIVE", "--patch-size", "0"], 2, "patch_size (0) must be at least 1"),

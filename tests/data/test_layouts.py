@@ -8,24 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from geseg.data.layouts import Layout, Source, find_source
-from geseg.errors import LayoutError
+from geseg.data.datasets import Layout, train_if
+from geseg.data.layouts import find_source
+from geseg.data.samples import Source
+from geseg.errors import ConfigError, LayoutError
 
 Make = Callable[..., Path]
-CHASE = Layout(
-    name="chase_db1",
-    looks="Image_01L.jpg with Image_01L_1stHO.png",
-    image=r"Image_(?P<id>(?P<child>\d\d)[LR])\.jpg",
-    label="Image_{id}_1stHO.png",
-    person="{child}",
-    split=lambda at: "train" if int(at["child"]) <= 4 else "test",
+MOLES = Layout(
+    name="moles",
+    looks="mole_1a.jpg with mole_1a_drawn.png",
+    image=r"mole_(?P<id>(?P<person>\d)[a-z])(?P<packed>_packed)?\.jpg",
+    label="mole_{id}_drawn{packed}.png",
+    person="{person}",
+    splits={
+        "2/1": train_if(lambda at: int(at["person"]) <= 2),
+        "1/2": train_if(lambda at: int(at["person"]) <= 1),
+    },
 )
-STARE = Layout(
-    name="stare",
-    looks="stare-images/im0001.ppm.gz with labels-ah/im0001.ah.ppm.gz",
-    image=r"stare-images/(?P<id>im\d{4})\.ppm(?P<gz>\.gz)?",
-    label="labels-ah/{id}.ah.ppm{gz}",
-)
+"""A data set that is not in the table."""
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -41,7 +41,7 @@ def splits(source: Source) -> dict[str, int]:
 
 def test_drive_without_test_labels(make_drive: Make) -> None:
     source = find_source(make_drive())
-    assert (source.layout.name, source.dataset, splits(source)) == ("drive", "drive", {"test": 2, "train": 5})
+    assert (source.layout, source.dataset, splits(source)) == ("drive", "drive", {"test": 2, "train": 5})
     first, last = source.samples[0], source.samples[-1]
     assert (first.id, first.person, first.label) == ("01", "01", None)
     assert first.fov == source.root / "test/mask/01_test_mask.gif"
@@ -53,20 +53,14 @@ def test_drive_with_test_labels(make_drive: Make) -> None:
     assert source.samples[0].label == source.root / "test/1st_manual/01_manual1.gif"
 
 
-def test_real_drive(real_data: Path) -> None:
-    source = find_source(real_data / "DRIVE")
-    assert splits(source) == {"test": 20, "train": 20}
-    assert all(sample.fov for sample in source.samples)
-
-
 def test_generic_is_named_after_its_folder(make_generic: Make) -> None:
     source = find_source(make_generic("cracks", ["a", "b.1"]))
-    assert (source.layout.name, source.dataset) == ("generic", "cracks")
+    assert (source.layout, source.dataset) == ("generic", "cracks")
     assert [(sample.id, sample.person, sample.split, sample.fov) for sample in source.samples] == [
         ("a", "a", "train", None),
         ("b.1", "b.1", "train", None),
     ]
-    assert source.layout.person is None
+    assert source.unknown_persons == 2
 
 
 def test_generic_finds_the_field_of_view(make_generic: Make) -> None:
@@ -89,20 +83,43 @@ def test_split_folders_keep_their_splits_and_restarting_names(make_generic: Make
     }
 
 
+def moles(root: Path) -> Path:
+    names = ("mole_1a", "mole_1b", "mole_2a", "mole_3a")
+    return touch(root, *(f"{name}.jpg" for name in names), *(f"{name}_drawn.png" for name in names))
+
+
 def test_a_row_can_tell_persons_and_splits(tmp_path: Path) -> None:
-    images = [f"Image_{child:02}{eye}" for child in range(1, 15) for eye in "LR"]
-    touch(tmp_path, *(f"{image}.jpg" for image in images), *(f"{image}_1stHO.png" for image in images))
-    source = find_source(tmp_path, [CHASE])
-    assert splits(source) == {"train": 8, "test": 20}
-    assert {(sample.id, sample.person) for sample in source.samples} >= {("01L", "01"), ("01R", "01")}
+    source = find_source(moles(tmp_path), layouts=[MOLES])
+    assert [(sample.id, sample.person, sample.split) for sample in source.samples] == [
+        ("1a", "1", "train"),
+        ("1b", "1", "train"),
+        ("2a", "2", "train"),
+        ("3a", "3", "test"),
+    ]
+    assert (source.protocol, source.protocols, source.unknown_persons) == ("2/1", ("2/1", "1/2"), 0)
+    other = find_source(tmp_path, ["8/20", "1/2", "1/2"], [MOLES])
+    assert (other.protocol, splits(other)) == ("1/2", {"train": 2, "test": 2})
+
+
+def test_one_data_set_follows_one_protocol(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        find_source(moles(tmp_path), ["1/2", "fold1", "2/1"], [MOLES])
+    assert str(caught.value) == f"{tmp_path} (moles) can follow one protocol only; got 1/2, 2/1: leave all but one"
 
 
 def test_a_row_can_use_groups_that_do_not_always_match(tmp_path: Path) -> None:
-    touch(tmp_path, "stare-images/im0001.ppm.gz", "labels-ah/im0001.ah.ppm.gz")
-    touch(tmp_path, "stare-images/im0002.ppm", "labels-ah/im0002.ah.ppm")
-    assert [s.label and s.label.name for s in find_source(tmp_path, [CHASE, STARE]).samples] == [
-        "im0001.ah.ppm.gz",
-        "im0002.ah.ppm",
+    touch(tmp_path, "mole_1a.jpg", "mole_1a_drawn.png", "mole_2a_packed.jpg", "mole_2a_drawn_packed.png")
+    assert [s.label and s.label.name for s in find_source(tmp_path, layouts=[MOLES]).samples] == [
+        "mole_1a_drawn.png",
+        "mole_2a_drawn_packed.png",
+    ]
+
+
+def test_a_packed_image_may_have_an_unpacked_label(tmp_path: Path) -> None:
+    source = find_source(touch(tmp_path, "images/a.PPM.gz", "masks/a.pbm", "images/b.ppm", "masks/b.pgm.GZ"))
+    assert [(sample.id, sample.label and sample.label.name) for sample in source.samples] == [
+        ("a", "a.pbm"),
+        ("b", "b.pgm.GZ"),
     ]
 
 
@@ -138,18 +155,18 @@ def test_a_file_instead_of_a_folder(tmp_path: Path) -> None:
     )
 
 
+WHAT_TO_DO = (
+    "no data set that geseg knows (drive, chasedb1, stare, hrf, primefp20, fives, les-av): put images into images/ and "
+    "their labels of the same names into masks/, or list them in samples.csv"
+)
+
+
 def test_empty_folder_lists_what_is_known(tmp_path: Path) -> None:
-    assert error_of(tmp_path) == (
-        f"{tmp_path} holds no files and no data set that geseg knows "
-        "(drive: training/images/21_training.tif with training/1st_manual/21_manual1.gif; "
-        "split folders: train/images/NAME.png with train/masks/NAME.png, and the same below test/ (and val/); "
-        "generic: images/NAME.png with masks/NAME.png)"
-    )
+    assert error_of(tmp_path) == f"{tmp_path} holds no files and {WHAT_TO_DO}"
 
 
 def test_other_files(tmp_path: Path) -> None:
-    message = error_of(touch(tmp_path, "a.png", "b/c.png"))
-    assert message.startswith(f"{tmp_path} holds 2 files and no data set that geseg knows (drive: ")
+    assert error_of(touch(tmp_path, "a.png", "b/c.png")) == f"{tmp_path} holds 2 files, first a.png, and {WHAT_TO_DO}"
 
 
 def test_the_folder_above_a_data_set(make_drive: Make) -> None:
@@ -157,6 +174,11 @@ def test_the_folder_above_a_data_set(make_drive: Make) -> None:
     assert (
         error_of(root.parent) == f"{root.parent} is no data set that geseg knows, but holds some: give {root} instead"
     )
+
+
+def test_the_folder_above_a_list(tmp_path: Path) -> None:
+    touch(tmp_path, "mine/samples.csv", "other/a.png")
+    assert error_of(tmp_path).endswith(f"but holds some: give {tmp_path / 'mine'} instead")
 
 
 def test_one_training_label_missing(make_drive: Make) -> None:

@@ -11,7 +11,6 @@ import h5py
 import numpy as np
 import pytest
 
-from geseg.data.layouts import Split
 from geseg.data.patchfile import (
     PatchFile,
     PatchHeader,
@@ -21,6 +20,7 @@ from geseg.data.patchfile import (
     WholeImage,
     write,
 )
+from geseg.data.samples import Split
 from geseg.errors import PatchFileError
 
 HEADER = PatchHeader(
@@ -28,18 +28,22 @@ HEADER = PatchHeader(
     patch_size=8,
     patches_per_image=5,
     val_fraction=0.25,
-    sources=(SourceRecord(dataset="drive", folder="DRIVE", layout="drive", persons_known=True),),
+    orientation_shift=False,
+    sources=(
+        SourceRecord(dataset="drive", folder="DRIVE", layout="drive", protocol="20/20", images=4, unknown_persons=3),
+    ),
 )
 RNG = np.random.default_rng(0)
 PATCHES = RNG.integers(0, 256, (2, 5, 8, 8, 5), np.uint8)
 IMAGE = RNG.integers(0, 256, (11, 13, 3), np.uint8)
-LABEL, FOV = RNG.random((2, 11, 13)) < 0.5
+LABEL, FOV, SECOND = RNG.random((3, 11, 13)) < 0.5
 
 
 def record(number: int, split: Split, labelled: bool = True) -> SampleRecord:
     return SampleRecord(
         dataset="drive",
         id=f"{number:02}",
+        stem=f"{number:02}_photo",
         person=f"{number:02}",
         split=split,
         height=11,
@@ -48,16 +52,18 @@ def record(number: int, split: Split, labelled: bool = True) -> SampleRecord:
         std=(1.0, 2.0, 3.0),
         fov="given",
         labelled=labelled,
+        patches=0,
         image_sha256="a" * 64,
         label_sha256="b" * 64 if labelled else None,
         fov_sha256="c" * 64,
+        second_sha256="d" * 64 if split == "val" else None,
     )
 
 
 def stream() -> Iterator[TrainPatches | WholeImage]:
     yield WholeImage(record(1, "test", labelled=False), IMAGE, None, FOV)
     yield TrainPatches(record(21, "train"), PATCHES[0])
-    yield WholeImage(record(22, "val"), IMAGE[::-1], LABEL, FOV)
+    yield WholeImage(record(22, "val"), IMAGE[::-1], LABEL, FOV, SECOND)
     yield TrainPatches(record(23, "train"), PATCHES[1])
 
 
@@ -91,6 +97,22 @@ def test_whole_images_come_back(path: Path) -> None:
     np.testing.assert_array_equal(val.image, IMAGE[::-1])
     np.testing.assert_array_equal(val.label, LABEL)
     np.testing.assert_array_equal(val.fov, FOV)
+    np.testing.assert_array_equal(val.second, SECOND)
+    assert test.second is None
+
+
+def test_one_whole_image_comes_back(path: Path) -> None:
+    file = PatchFile.open(path)
+    one = file.whole_image(2)
+    assert one.record == file.header.samples[2]
+    np.testing.assert_array_equal(one.second, SECOND)
+
+
+def test_masks_are_0_and_255_in_the_file(path: Path) -> None:
+    with h5py.File(path) as file:
+        for name, mask in (("label", LABEL), ("fov", FOV), ("second", SECOND)):
+            np.testing.assert_array_equal(file[f"images/2/{name}"][:], mask * np.uint8(255))
+        assert set(file["images/0"]) == {"image", "fov"}
 
 
 def test_one_patch_is_one_read(path: Path) -> None:
@@ -196,12 +218,18 @@ def edit_header(path: Path, text: str) -> None:
 
 
 def test_another_format(path: Path) -> None:
-    edit_header(path, json.dumps({"format": 2, "novel": True}))
-    assert error_of(path) == f"{path} is a patch file of format 2, expected 1: prepare it again"
+    edit_header(path, json.dumps({"format": 1, "geseg_version": "0.1.0", "old": True}))
+    assert error_of(path) == (
+        f"{path} is a patch file of format 1, written by geseg 0.1.0; expected format 2: prepare it again"
+    )
+    edit_header(path, json.dumps({"format": 3}))
+    assert error_of(path) == (
+        f"{path} is a patch file of format 3, written by geseg of unknown version; expected format 2: prepare it again"
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 1}', '{"format": 1, "sources": [], "samples": [], "x": 1}']
+    "text", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "sources": [], "samples": [], "x": 1}']
 )
 def test_a_damaged_header(path: Path, text: str) -> None:
     edit_header(path, text)

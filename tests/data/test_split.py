@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geseg.data.layouts import Sample, Split
+from geseg.data.samples import Sample, Split
 from geseg.data.split import draw, hold_out
 from geseg.errors import LayoutError
 

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -16,10 +15,12 @@ import geseg
 from geseg.data import images
 from geseg.data.fov import find_fov
 from geseg.data.images import read_image, read_mask
+from geseg.data.layouts import find_source
 from geseg.data.normalise import statistics
-from geseg.data.patchfile import PatchFile
-from geseg.errors import ConfigError, GesegError, ImageError, LayoutError, OutputError
+from geseg.data.patchfile import PatchFile, TrainPatches, WholeImage
+from geseg.errors import ConfigError, GesegError, ImageError, OutputError
 from geseg.steps.prepare import PrepareConfig, run
+from geseg.steps.prepare import pack as pack_sample
 
 Make = Callable[..., Path]
 
@@ -75,14 +76,15 @@ def test_patches_show_their_image_label_and_field_of_view(make_drive: Make, tmp_
 def test_the_header_says_what_was_chosen(make_drive: Make, tmp_path: Path) -> None:
     root = make_drive()
     header = pack(tmp_path / "a.h5", root, seed=7, val_fraction=0.4).header
-    assert (header.format, header.geseg_version) == (1, geseg.__version__)
+    assert (header.format, header.geseg_version) == (2, geseg.__version__)
     assert (header.seed, header.patch_size, header.patches_per_image, header.val_fraction) == (7, 24, 6, 0.4)
     (source,) = header.sources
-    assert (source.dataset, source.folder, source.layout, source.persons_known) == ("drive", "DRIVE", "drive", True)
+    assert (source.dataset, source.folder, source.layout) == ("drive", "DRIVE", "drive")
+    assert (source.protocol, source.unknown_persons) == (None, 0)
     record = header.samples[-1]
     photo = root / "training/images/25_training.tif"
     assert (record.dataset, record.id, record.person, record.height, record.width) == ("drive", "25", "25", 72, 68)
-    assert (record.fov, record.labelled) == ("given", True)
+    assert (record.stem, record.fov, record.labelled) == ("25_training", "given", True)
     assert [list(record.mean), list(record.std)] == [list(values) for values in statistics(read_image(photo))]
     assert record.image_sha256 == hashlib.sha256(photo.read_bytes()).hexdigest()
     assert record.label_sha256 == hashlib.sha256((root / "training/1st_manual/25_manual1.gif").read_bytes()).hexdigest()
@@ -159,49 +161,39 @@ def error_of(kind: type[GesegError], out: Path, *sources: Path, **options: Unpac
     return message
 
 
-def test_a_label_of_another_size(make_drive: Make, tmp_path: Path) -> None:
-    root = make_drive()
-    Image.new("L", (30, 40)).save(root / "training/1st_manual/25_manual1.gif")
-    assert error_of(ImageError, tmp_path / "a.h5", root, val_fraction=0.0) == (
-        f"the label {root}/training/1st_manual/25_manual1.gif has 30x40 pixels, but its image "
-        f"{root}/training/images/25_training.tif has 68x72: expected the same"
-    )
+def spoil(root: Path, *numbers: int) -> list[str]:
+    """Spoil images of a folder like DRIVE; returns what is said of each."""
+    paths = [root / f"training/images/{number}_training.tif" for number in numbers]
+    for path in paths:
+        path.write_text("not an image")
+    return [f"{path} cannot be read as an image: it has no known format; replace or remove it" for path in paths]
 
 
-def test_a_field_of_view_of_another_size(make_drive: Make, tmp_path: Path) -> None:
+def test_one_image_that_cannot_be_used(make_drive: Make, tmp_path: Path) -> None:
     root = make_drive()
+    (reason,) = spoil(root, 25)
+    assert error_of(ImageError, tmp_path / "a.h5", root) == f"1 of 7 images cannot be used: {reason}"
+
+
+def test_all_images_that_cannot_be_used(make_drive: Make, make_generic: Make, tmp_path: Path) -> None:
+    """Of all sources, unreadable, of another size, training, validation and test: all are looked at before it ends."""
+    root, other = make_drive(), make_generic()
+    first, second = spoil(root, 21, 24)
     Image.new("L", (72, 68)).save(root / "test/mask/02_test_mask.gif")
-    assert error_of(ImageError, tmp_path / "a.h5", root) == (
-        f"the FOV {root}/test/mask/02_test_mask.gif has 72x68 pixels, but its image {root}/test/images/02_test.tif "
-        "has 68x72: expected the same"
+    Image.new("L", (30, 40)).save(other / "masks" / "c.png")
+    assert error_of(ImageError, tmp_path / "a.h5", root, other) == (
+        f"4 of 10 images cannot be used: (1) the FOV {root}/test/mask/02_test_mask.gif has 72x68 pixels, but its image "
+        f"{root}/test/images/02_test.tif has 68x72: expected the same; (2) {first}; (3) {second}"
     )
 
 
-def test_an_empty_field_of_view(make_drive: Make, tmp_path: Path) -> None:
-    root = make_drive()
-    Image.new("L", (68, 72)).save(root / "test/mask/02_test_mask.gif")
-    assert error_of(ImageError, tmp_path / "a.h5", root) == (
-        f"the FOV {root}/test/mask/02_test_mask.gif is empty; expected the part that shows retina, or no file: "
-        "remove it"
-    )
-
-
-def test_an_unreadable_image(make_drive: Make, tmp_path: Path) -> None:
-    root = make_drive()
-    (root / "training/images/25_training.tif").write_text("not an image")
-    assert error_of(ImageError, tmp_path / "a.h5", root) == (
-        f"{root}/training/images/25_training.tif cannot be read as an image: it has no known format; "
-        "replace or remove it"
-    )
-
-
-def test_a_copy_of_a_data_set(make_drive: Make, tmp_path: Path) -> None:
-    first = make_drive()
-    second = Path(shutil.copytree(first, tmp_path / "copy"))
-    assert error_of(LayoutError, tmp_path / "a.h5", first, second) == (
-        f"{first}/test/images/01_test.tif and {second}/test/images/01_test.tif are both 01 of drive: give each "
-        "data set once, and different names to folders with different data"
-    )
+def test_packing_a_sample_of_each_split(make_drive: Make) -> None:
+    source = find_source(make_drive(test_labels=True))
+    config = PrepareConfig(sources=(source.root,), patch_size=24, patches_per_image=6)
+    (test,), (train,) = (list(pack_sample(sample, config)) for sample in (source.samples[0], source.samples[-1]))
+    assert isinstance(test, WholeImage)
+    assert isinstance(train, TrainPatches)
+    assert (test.record.split, train.record.split, len(train.patches)) == ("test", "train", 6)
 
 
 def test_the_same_folder_twice(make_drive: Make, tmp_path: Path) -> None:
@@ -255,21 +247,3 @@ def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         dataclasses.replace(PrepareConfig(sources=(Path("a"),)), **options)
     assert str(caught.value) == message
-
-
-def test_real_drive(real_data: Path, tmp_path: Path) -> None:
-    start = time.perf_counter()
-    result = run(PrepareConfig(sources=(real_data / "DRIVE",), out=tmp_path / "drive.h5"))
-    assert time.perf_counter() - start < 60, "3 s on a usual computer"
-    assert result.contents() == [
-        "drive: 2,000 train patches of 16 images, 4 val images, 20 test images (20 without labels)"
-    ]
-    with PatchFile.open(tmp_path / "drive.h5") as file:
-        assert [record.id for record in file.header.samples if record.split == "val"] == ["23", "27", "36", "40"]
-        assert {record.fov for record in file.header.samples} == {"given"}
-        for whole in file.whole("val"):
-            assert whole.label is not None
-            assert whole.label[whole.fov].mean() == pytest.approx(0.125, abs=0.04)
-        patches = file.train_patches(range(0, 2000, 40))
-        assert patches[..., 3:].max() == 255
-        assert set(np.unique(patches[..., 3:])) == {0, 255}

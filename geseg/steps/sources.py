@@ -1,0 +1,94 @@
+"""Data set folders as what the steps work on: sources that fit together, and their samples read whole."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from geseg.data import fov, images, layouts, normalise
+from geseg.data.patchfile import SampleRecord, WholeImage
+from geseg.data.samples import Sample, Source
+from geseg.errors import ConfigError, ImageError, LayoutError
+from geseg.files import sha256
+
+
+def find_sources(folders: Sequence[Path], protocols: Sequence[str] = ()) -> list[Source]:
+    """Recognise several data sets; each follows the one of `protocols` that is its own, if any.
+
+    Raises:
+        LayoutError: a folder is no data set, or incomplete, or two samples have the same name.
+        ConfigError: a protocol is none of any of the data sets, or two are of the same.
+    """
+    sources = [layouts.find_source(folder, protocols) for folder in folders]
+    check_names([sample for source in sources for sample in source.samples])
+    known = {source.dataset: source.protocols for source in sources if source.protocols}
+    choice = "; ".join(f"{', '.join(names)} ({dataset})" for dataset, names in known.items())
+    for name in protocols:
+        if not any(name in names for names in known.values()):
+            found = ", ".join(source.dataset for source in sources)
+            raise ConfigError(
+                f"{found} can follow no protocol {name!r}; "
+                + (f"expected {choice}" if choice else "there is nothing to choose: leave out --protocol")
+            )
+    return sources
+
+
+def check_names(samples: Sequence[Sample]) -> None:
+    """Raise LayoutError if two samples of different sources have the same name."""
+    seen: dict[tuple[str, str], Sample] = {}
+    for sample in samples:
+        other = seen.setdefault((sample.dataset, sample.id), sample)
+        if other is not sample:
+            raise LayoutError(
+                f"{other.image} and {sample.image} are both {sample.id} of {sample.dataset}: give each data set once, "
+                "and different names to folders with different data"
+            )
+
+
+def read_whole(sample: Sample) -> WholeImage:
+    """Read a sample of any split as it is, with its field of view found where none is given.
+
+    Raises:
+        ImageError: a file cannot be read, or does not fit its photograph.
+    """
+    image = images.read_image(sample.image)
+    label = None if sample.label is None else read_fitting_mask(sample.label, "label", sample.image, image)
+    second = None if sample.second is None else read_fitting_mask(sample.second, "second label", sample.image, image)
+    view = fov.find_fov(image) if sample.fov is None else read_fitting_mask(sample.fov, "FOV", sample.image, image)
+    if not view.any():
+        raise ImageError(f"the FOV {sample.fov} is empty; expected the part that shows retina, or no file: remove it")
+    return WholeImage(describe(sample, image), image, label, view, second)
+
+
+def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray) -> np.ndarray:
+    """Read a mask that must have the size of its image."""
+    mask = images.read_mask(path)
+    if mask.shape != image.shape[:2]:
+        (h, w), (height, width) = mask.shape, image.shape[:2]
+        raise ImageError(
+            f"the {what} {path} has {w}x{h} pixels, but its image {image_path} has {width}x{height}: expected the same"
+        )
+    return mask
+
+
+def describe(sample: Sample, image: np.ndarray) -> SampleRecord:
+    """What the header keeps of a sample."""
+    mean, std = normalise.statistics(image)
+    return SampleRecord(
+        dataset=sample.dataset,
+        id=sample.id,
+        stem=images.split_suffix(sample.image.name)[0],
+        person=sample.person,
+        split=sample.split,
+        height=image.shape[0],
+        width=image.shape[1],
+        mean=tuple(mean.tolist()),
+        std=tuple(std.tolist()),
+        fov="found" if sample.fov is None else "given",
+        labelled=sample.label is not None,
+        patches=0,
+        image_sha256=sha256(sample.image),
+        label_sha256=None if sample.label is None else sha256(sample.label),
+        fov_sha256=None if sample.fov is None else sha256(sample.fov),
+        second_sha256=None if sample.second is None else sha256(sample.second),
+    )
