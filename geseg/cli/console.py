@@ -44,14 +44,14 @@ def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Itera
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout, the first column left, the others right; never folded where stdout is no terminal."""
-    from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE, pad_edge=False)
+    table = Table(box=None, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
-    console = Console()
+    console = Console(highlight=False)
     console.print(table, width=None if console.is_terminal else 200, crop=console.is_terminal)
+    console.print()

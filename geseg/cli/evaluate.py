@@ -1,33 +1,57 @@
-"""`geseg eval`: a model's figures on whole images."""
+"""`geseg eval`: figures of a model or of masks on whole photographs."""
 
 import json as json_
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from geseg.cli.console import choose_track, print_table
-from geseg.cli.options import Device, Model, Overwrite, Patches, Quiet, Split
+from geseg.cli.options import Device, Overwrite, Quiet, Split
 
 if TYPE_CHECKING:
     from geseg.steps.evaluate import EvalResult
+    from geseg.steps.scores import Figures, Row
 
-
-SHORT = {"sensitivity": "sens.", "specificity": "spec.", "accuracy": "acc."}
-"""Names of figures that are too long for a table on 80 columns."""
+SHORT = {
+    "dice": "Dice",
+    "cldice": "clDice",
+    "sensitivity": "sens.",
+    "specificity": "spec.",
+    "accuracy": "acc.",
+    "mcc": "MCC",
+    "auc": "AUC",
+    "aupr": "AUPR",
+    "ece": "ECE",
+}
+"""The figures of the table and their names on 80 columns; IoU, a function of Dice, is in the JSON and CSV only."""
+REGIONS = {"fov": "inside the field of view", "all": "on all pixels"}
 
 
 def evaluate(
-    model: Model,
-    patches: Patches = Path("patches.h5"),
-    split: Annotated[Split | None, typer.Option(help="Images to score. [default: test if labelled, else val]")] = None,
+    model: Annotated[
+        Path, typer.Argument(help="Run folder or model file, or a folder of masks or probability maps of any tool.")
+    ],
+    truths: Annotated[Path, typer.Argument(metavar="[SOURCE]", help="Patch file, or the folder of a data set.")] = Path(
+        "patches.h5"
+    ),
+    split: Annotated[
+        Split | None, typer.Option(help="Images to score. [default: test if labelled, else val, else train]")
+    ] = None,
+    equivariance: Annotated[
+        bool, typer.Option("--equivariance", help="Also score turned and mirrored photographs, every 15 degrees.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the figures of each image to this file.")] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on whole images, inside the field of view.
+    """Score a model, or masks of any origin, on whole photographs.
+
+    Inside the field of view and on all pixels, per image and pooled, beside the second observer where there is one.
+    Files in a folder of masks belong to the photographs whose names they have.
 
     Example: geseg eval runs/drive-d4
     """
@@ -35,8 +59,9 @@ def evaluate(
 
     config = EvalConfig(
         model=model,
-        patches=patches,
+        truths=truths,
         split=None if split is None else split.value,
+        equivariance=equivariance,
         csv=csv,
         device=device,
         overwrite=overwrite,
@@ -46,23 +71,70 @@ def evaluate(
         typer.echo(f"note: {note}", err=True)
     if json:
         typer.echo(json_.dumps(result.as_json(), indent=2))
-    else:
-        _print(result)
+        return
+    _print_images(result)
+    for dataset in result.summaries:
+        _print_summary(result, dataset)
+    if result.moved:
+        _print_moved(result)
+    typer.echo(f"{result.protocol}; by {result.model} on {result.made_by}")
+    typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
+    fixed = result.thresholds.get("fixed")
+    typer.echo("" if fixed is None else f"; {fixed:g} is the threshold fixed on the model's validation images")
+    if fixed is not None:
         typer.echo(f"next: geseg export {model}")
 
 
-def _print(result: "EvalResult") -> None:
-    figures = list(result.mean("0.5"))
+def _print_images(result: "EvalResult") -> None:
     rows = [
-        [f"{score.record.dataset}/{score.record.id}", *(f"{score.figures('0.5')[f]:.4f}" for f in figures)]
-        for score in result.images
+        [f"{image.dataset}/{image.id}", *_cells(figures)]
+        for image in result.images
+        for row, figures in image.rows.items()
+        if (row.by, row.region, row.at) == ("model", "fov", "0.5")
     ]
-    for name, value in result.thresholds.items():
-        mean, std, pooled = result.mean(name), result.std(name), result.pooled(name)
-        rows.append([f"mean at {value:g}", *(f"{mean[f]:.4f}" for f in figures)])
-        rows.append(["  std", *(f"{std[f]:.4f}" for f in figures)])
-        rows.append(["  pooled", *(f"{pooled[f]:.4f}" for f in figures)])
-    print_table(["image, at 0.5", *(SHORT.get(figure, figure) for figure in figures)], rows)
-    typer.echo(f"{result.protocol}; by {result.model} on {result.device}")
-    typer.echo("mean and std are over images, pooled is all pixels together; ", nl=False)
-    typer.echo(f"{result.thresholds['fixed']:g} is the threshold fixed on the model's validation images")
+    print_table(["image, at 0.5", *SHORT.values()], rows)
+
+
+def _print_summary(result: "EvalResult", dataset: str) -> None:
+    for region, words in REGIONS.items():
+        rows = [
+            line
+            for row, summary in result.summaries[dataset].items()
+            if row.region == region
+            for line in (
+                [_title(result, row, summary.images), *_cells(summary.mean)],
+                ["  std", *_cells(summary.std)],
+                ["  pooled", *_cells(summary.pooled)],
+            )
+        ]
+        typer.echo(f"{dataset}, {words}")
+        print_table(["", *SHORT.values()], rows)
+
+
+def _title(result: "EvalResult", row: "Row", images: int) -> str:
+    if row.by == "model":
+        return f"mean at {result.thresholds[row.at]:g}"
+    return row.by if images == len(result.images) else f"{row.by} ({images} images)"
+
+
+def _print_moved(result: "EvalResult") -> None:
+    rows = [
+        [
+            moved.move + ("" if moved.exact else " *"),
+            *map(_short, (moved.dice, moved.auc)),
+            *(f"{value:.1e}" for value in (moved.mean_difference, moved.max_difference, moved.flipped)),
+        ]
+        for moved in result.moved
+    ]
+    print_table(["photograph moved by", "Dice", "AUC", "mean diff.", "max diff.", "mask flipped"], rows)
+    typer.echo("differences of probability, and share of the mask at 0.5, to the map of the unmoved photograph;")
+    typer.echo("* between pixels: the photograph is interpolated, which alone changes a map")
+
+
+def _cells(figures: "Figures") -> Iterator[str]:
+    return (_short(figures[name]) for name in SHORT)
+
+
+def _short(value: float) -> str:
+    """Four decimals without the zero before the point, as the field's tables have them."""
+    return f"{value:.4f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.3f}"

@@ -15,10 +15,11 @@ Model = Annotated[Path, typer.Argument(help="Run folder that geseg train has wri
 
 
 class Split(StrEnum):
-    """Which whole images to score."""
+    """Which whole images to score; a patch file has no training images whole, a data set folder has them."""
 
     test = "test"
     val = "val"
+    train = "train"
 
 
 class Engine(StrEnum):

@@ -26,7 +26,7 @@ from geseg.model.unet import build, count_parameters, find_widths
 from geseg.progress import Track, silent
 from geseg.steps import batches, runfolder
 from geseg.steps.learner import Learner, choose_precision
-from geseg.steps.segmenting import segment_image
+from geseg.steps.segmenting import segment_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +201,7 @@ class _Run:
     def _validate(self) -> list[np.ndarray]:
         """Probability maps of the validation images by the averaged weights."""
         engine = TorchEngine(restrict(self.learner.average), str(self.learner.device))
-        return [segment_image(whole.image, engine, self.learner.net.divisor) for whole in self.validation]
+        return [segment_whole(whole, engine, self.learner.net.divisor) for whole in self.validation]
 
     def _header(self, threshold: float, dice: float) -> ModelHeader:
         records = self.file.header.samples

@@ -70,7 +70,7 @@ def test_python_m_geseg_is_geseg() -> None:
         ["train", "p.h5", "--widths", "3,x"],
         ["train", "p.h5", "--group", "d3"],
         ["train", "p.h5", "--epochs", "0"],
-        ["eval", "run", "--split", "train"],
+        ["eval", "run", "--split", "training"],
         ["predict", "photos"],
         ["export"],
         ["segment"],
@@ -130,16 +130,53 @@ def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_pat
     assert re.match(r"epoch 2/2, val Dice 0\.\d{4} \(best 0\.\d{4}\), \d+ patches/s, 0 min left", progress[1])
 
 
-def test_eval_prints_a_table_or_json(run_folder: Path, patch_file: Path) -> None:
+def test_eval_prints_tables_or_json(run_folder: Path, patch_file: Path) -> None:
     code, stdout, stderr = invoke("eval", run_folder, patch_file, "--quiet")
     assert (code, stderr) == (0, "")
-    assert "drive/01" in stdout
-    assert "2 test images of drive, at their own resolution, inside the field of view, against" in stdout
-    assert stdout.rstrip().endswith(f"next: geseg export {run_folder}")
+    lines = stdout.splitlines()
+    assert lines[0].split() == [
+        "image,",
+        "at",
+        "0.5",
+        "Dice",
+        "clDice",
+        "sens.",
+        "spec.",
+        "acc.",
+        "MCC",
+        "AUC",
+        "AUPR",
+        "ECE",
+    ]
+    assert re.fullmatch(r"drive/01 +(\.\d{4} +){9}", lines[1])
+    assert [line for line in lines if line.startswith("drive,")] == [
+        "drive, inside the field of view",
+        "drive, on all pixels",
+    ]
+    assert max(len(line.rstrip()) for line in lines if line.startswith("  std")) <= 80
+    assert "2 test images of drive, at their own resolution, against the first observer; by" in stdout
+    assert lines[-1] == f"next: geseg export {run_folder}"
     code, stdout, stderr = invoke("eval", run_folder, patch_file, "--json", "--split", "val")
     assert code == 0
-    assert 0 < json.loads(stdout)["thresholds"]["0.5"]["mean"]["dice"] < 1
+    assert 0 < json.loads(stdout)["summary"][0]["mean"]["dice"] < 1
     assert stderr == "note: epoch and threshold of the model were chosen on 1 of these images\n"
+
+
+def test_eval_of_masks_names_no_threshold_of_a_model(patch_file: Path) -> None:
+    eyes = patch_file.parent / "eyes"
+    code, stdout, stderr = invoke("eval", eyes / "test" / "1st_manual", eyes, "--quiet")
+    assert code == 0
+    assert stderr == "note: undefined (nan) for 2 of 2 images, first drive/01: auc, aupr, ece\n"
+    assert re.search(r"^drive/02 +1\.000 +1\.000 .* nan +nan +nan *$", stdout, re.MULTILINE)
+    assert stdout.endswith("mean and std are over images, pooled is all pixels together\n")
+
+
+def test_eval_shows_how_maps_move_along(run_folder: Path, patch_file: Path) -> None:
+    code, stdout, stderr = invoke("eval", run_folder, patch_file, "--quiet", "--equivariance")
+    assert (code, stderr) == (0, "")
+    assert re.search(r"^rot 0 +\.\d{4} +\.\d{4} +0\.0e\+00 +0\.0e\+00 +0\.0e\+00 *$", stdout, re.MULTILINE)
+    assert re.search(r"^rot 15 \* +\.\d{4} +\.\d{4} +\d\.\de-0\d", stdout, re.MULTILINE)
+    assert "* between pixels: the photograph is interpolated" in stdout
 
 
 def test_export_says_how_near_it_is(run_folder: Path, tmp_path: Path) -> None:

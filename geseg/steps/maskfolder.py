@@ -1,0 +1,87 @@
+"""A folder of masks or probability maps that any tool has written, paired with photographs by their names."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float32
+
+from geseg.data import images, layouts
+from geseg.errors import DataError, ImageError
+from geseg.steps.truths import Photograph
+
+
+def holds_masks(path: Path) -> bool:
+    """Whether a path is a folder with images in it, and so no model."""
+    return path.is_dir() and any(True for _ in find_files(path))
+
+
+def find_files(folder: Path) -> list[Path]:
+    """The images of a folder and its sub-folders."""
+    return [path for path in layouts.walk(folder, layouts.DEEPEST) if images.split_suffix(path.name)[1]]
+
+
+def pair(folder: Path, photographs: Sequence[Photograph]) -> dict[Photograph, Path]:
+    """The file of each photograph: named as its image file, or as its id, with or without more words after it.
+
+    The map of 01_test.tif may be 01_test.png, 01_test_prob.png, 01.png or 01_manual2.gif; the first kind that is there
+    counts. Photographs without a file are left out.
+
+    Raises:
+        DataError: no file belongs to any photograph, several to one, or one to several.
+    """
+    files = {path: images.split_suffix(path.name)[0] for path in find_files(folder)}
+    pairs: dict[Photograph, Path] = {}
+    owners: dict[Path, Photograph] = {}
+    for photograph in photographs:
+        found = _files_of(photograph, files)
+        if len(found) > 1:
+            raise DataError(f"{found[0]} and {found[1]} both belong to photograph {photograph.stem}: keep one of them")
+        for path in found:
+            if path in owners:
+                both = " and ".join(f"{p.dataset}/{p.id}" for p in (owners[path], photograph))
+                raise DataError(f"{path} could belong to {both}: score the maps of each data set by themselves")
+            owners[path] = photograph
+            pairs[photograph] = path
+    if not pairs:
+        raise DataError(
+            f"{folder} has {len(files)} images, but none is named like a photograph, such as {photographs[0].stem}: "
+            "rename the files"
+        )
+    return pairs
+
+
+def _files_of(photograph: Photograph, files: dict[Path, str]) -> list[Path]:
+    """All files of the first kind of name that is there."""
+    for name in (photograph.stem, photograph.id.rpartition("/")[2]):
+        for pattern in (re.escape(name), re.escape(name) + r"[^0-9A-Za-z].*"):
+            if found := [path for path, stem in files.items() if re.fullmatch(pattern, stem)]:
+                return found
+    return []
+
+
+def read_map(path: Path, shape: tuple[int, int]) -> Float32[np.ndarray, "h w"]:
+    """Read a mask as 0 and 1, or a probability map as a share of the largest value of its type.
+
+    What has at most two values is a mask, as in `images.read_mask`; 8 and 16 bits are divided by 255 and 65535.
+
+    Raises:
+        ImageError: it has another size, colours, or numbers that are no probabilities.
+    """
+    channels = images.read_pixels(path)
+    pixels = channels.max(axis=2)
+    if channels.shape[2] > 1 and (channels != pixels[:, :, None]).any():
+        raise ImageError(f"{path} is in colour; expected a mask or a grey map of probabilities")
+    if pixels.shape != shape:
+        (h, w), (height, width) = pixels.shape, shape
+        raise ImageError(f"{path} has {w}x{h} pixels, but its photograph {width}x{height}: expected the same")
+    if len(np.unique(pixels)) <= 2:
+        return images.read_mask(path).astype(np.float32)
+    largest = np.iinfo(pixels.dtype).max if np.issubdtype(pixels.dtype, np.integer) else 1
+    scaled: np.ndarray = (pixels / np.float64(largest)).astype(np.float32)
+    if not (scaled.min() >= 0 and scaled.max() <= 1):
+        raise ImageError(
+            f"{path} has values from {pixels.min()} to {pixels.max()}; expected 8 or 16 bits, or numbers in [0, 1]"
+        )
+    return scaled
