@@ -14,6 +14,9 @@ def prepare(
     out: Annotated[Path, typer.Option("-o", "--out", help="Patch file to write.")] = Path("patches.h5"),
     patch_size: Annotated[int, typer.Option(help="Side of a training patch in pixels.")] = 128,
     patches_per_image: Annotated[int, typer.Option(help="Patches cut from each training image.")] = 125,
+    diameter: Annotated[
+        int, typer.Option(help="Field of view, in pixels, to which wider training photographs are reduced.")
+    ] = 1000,
     val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate; 0 for none.")] = 0.2,
     protocols: Annotated[
         list[str],
@@ -44,6 +47,7 @@ def prepare(
         out=out,
         patch_size=patch_size,
         patches_per_image=patches_per_image,
+        diameter=diameter,
         val_fraction=val_fraction,
         protocols=tuple(protocols),
         orientation_shift=orientation_shift,

@@ -1,7 +1,8 @@
 """The patch file: one HDF5 file with training patches, whole validation and test images, and how they were made.
 
 - attrs["geseg"]: PatchHeader as JSON
-- /train/patches: uint8[n, p, p, 5]: red, green, blue, label (0 or 255), field of view (0 or 255)
+- /train/patches: uint8[n, p, p, 5]: red, green, blue, label, field of view (0 or 255)
+  A label is 0 or 255, and in between where a reduced pixel is vessel in part.
 - /train/sample: int32[n]: which of header.samples a patch is from
 - /images/<index>/image: uint8[h, w, 3] of the validation or test sample header.samples[index]
 - /images/<index>/label: uint8[h, w], 0 or 255; missing where the data set has none
@@ -25,7 +26,7 @@ import geseg
 from geseg.data.samples import Split
 from geseg.errors import PatchFileError
 
-FORMAT = 2
+FORMAT = 3
 EXPECTED = "expected a patch file: make one with `geseg prepare`"
 TRUE = np.uint8(255)
 
@@ -42,6 +43,8 @@ class SampleRecord:
     split: Split
     height: int
     width: int
+    diameter: float | None
+    """Of the field of view of its photograph, in pixels as they are in the file; None where it fills the photograph."""
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     fov: Literal["given", "found"]
@@ -78,6 +81,8 @@ class PatchHeader:
     seed: int
     patch_size: int
     patches_per_image: int
+    diameter: int
+    """Training photographs with a wider field of view, in pixels, were reduced to it."""
     val_fraction: float
     orientation_shift: bool
     """Whether patches were chosen by the direction of their vessels; validation and test images are patches, too."""

@@ -39,6 +39,8 @@ class OnnxHeader:
     input: str
     output: str
     """What goes in and comes out, in words."""
+    diameters: tuple[float, float] | None = None
+    """Of the narrowest and widest field of view that the net learned from, in pixels; others are scaled to it."""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -106,4 +108,7 @@ def _header(text: str, path: Path) -> OnnxHeader:
     fields["widths"] = tuple(int(width) for width in fields["widths"])
     fields["divisor"] = int(fields["divisor"])
     fields["threshold"] = float(fields["threshold"])
+    if fields.get("diameters") is not None:
+        low, high = map(float, fields["diameters"])
+        fields["diameters"] = (low, high)
     return OnnxHeader(**fields)

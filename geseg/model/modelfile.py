@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,8 @@ class ModelHeader:
     """How an image becomes the network's input, in words."""
     threshold: float
     """Probability from which a pixel is a vessel, fixed on the validation images."""
+    diameters: tuple[float, float] | None = None
+    """Of the narrowest and widest field of view that it learned from, in pixels; others are scaled to it."""
     training: dict[str, Any] = field(default_factory=dict)
     """Configuration, patch file (SHA-256), samples of each split, seed."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -63,7 +66,14 @@ class ModelHeader:
         if unknown := set(values) - known:
             raise ValueError(f"unknown fields {sorted(unknown)}")
         widths = tuple(int(width) for width in values.pop("widths"))
-        return cls(widths=widths, **values)
+        return cls(widths=widths, diameters=_pair(values.pop("diameters", None)), **values)
+
+
+def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
+    if values is None:
+        return None
+    low, high = map(float, values)
+    return low, high
 
 
 def save(net: UNet, header: ModelHeader, path: Path) -> None:

@@ -11,7 +11,6 @@ from geseg.data.samples import Split
 from geseg.errors import DataError
 from geseg.steps import maskfolder, models
 from geseg.steps.scores import Map
-from geseg.steps.segmenting import segment_whole
 from geseg.steps.truths import Photograph, Truths, choose
 
 
@@ -46,7 +45,7 @@ def of_model(path: Path, device: str, truths: Truths, split: Split | None) -> Ma
     model = models.load(path, device=device)
 
     def segment(_: Photograph, whole: WholeImage) -> Map:
-        return np.where(whole.fov, segment_whole(whole, model.net, model.divisor), np.float32(0))
+        return np.where(whole.fov, model.segmenter.whole(whole), np.float32(0))
 
     thresholds = {"0.5": 0.5, "fixed": model.threshold}
     return Maps(model.device, model.path, model, thresholds, chosen, photographs, notes, segment)

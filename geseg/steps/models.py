@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 
+from geseg.data.fov import find_fov
 from geseg.errors import ConfigError, DataError, ModelFileError
 from geseg.files import sha256
-from geseg.inference.tiling import Net
 from geseg.steps.runfolder import ONNX, WEIGHTS
-from geseg.steps.segmenting import segment_image
+from geseg.steps.segmenting import Segmenter
 
 EngineName = Literal["auto", "onnx", "torch"]
 
@@ -21,24 +21,25 @@ class Model:
     """A model ready to run; `load` opens one.
 
     Attributes:
-        net: tiles to probabilities.
-        divisor: what the sides of a tile must be divisible by.
+        segmenter: the net, and how photographs are brought to it.
         threshold: probability from which a pixel is vessel, fixed on validation images.
         path: the file that was opened.
         device: what really runs it, in words.
     """
 
-    net: Net
-    divisor: int
+    segmenter: Segmenter
     threshold: float
     path: Path
     device: str
 
-    def segment(self, image: UInt8[np.ndarray, "h w 3"]) -> Float32[np.ndarray, "h w"]:
+    def segment(
+        self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"] | None = None
+    ) -> Float32[np.ndarray, "h w"]:
         """Segment a photograph of any size.
 
         Args:
             image: 8-bit RGB, as `geseg.data.images.read_image` gives it.
+            fov: its field of view, by default what `geseg.find_fov` finds; its width decides the scale to work at.
 
         Returns:
             The probability in [0, 1] that a pixel is a vessel, at the photograph's own size; outside the field of view
@@ -51,7 +52,10 @@ class Model:
             raise DataError(
                 f"the image has shape {image.shape} and type {image.dtype}; expected 8-bit RGB, uint8[height, width, 3]"
             )
-        return segment_image(image, self.net, self.divisor)
+        fov = find_fov(image) if fov is None else fov
+        if fov.shape != image.shape[:2]:
+            raise DataError(f"the field of view has shape {fov.shape}; expected that of the image, {image.shape[:2]}")
+        return self.segmenter.image(image, fov)
 
 
 def find_weights(model: Path) -> Path:
@@ -77,14 +81,14 @@ def load(model: Path | str, engine: EngineName = "auto", device: str = "auto") -
         from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
 
         run = OnnxEngine(path, device)
-        return Model(run, run.header.divisor, run.header.threshold, path, run.device)
+        return Model(Segmenter(run, run.header.divisor, run.header.diameters), run.header.threshold, path, run.device)
     from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
     from geseg.model import modelfile  # noqa: PLC0415
     from geseg.model.restrict import restrict  # noqa: PLC0415
 
     net, header = modelfile.load(path)
     torch_run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
-    return Model(torch_run, header.divisor, header.threshold, path, torch_run.device)
+    return Model(Segmenter(torch_run, header.divisor, header.diameters), header.threshold, path, torch_run.device)
 
 
 def _choose_file(model: Path, engine: EngineName) -> Path:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from geseg.data.patchfile import WholeImage
-from geseg.inference import tiling
 from geseg.metrics import equivariance, overlap, ranking
 from geseg.metrics.equivariance import Move
 from geseg.metrics.histogram import histogram
@@ -71,7 +70,7 @@ def segment_moved(model: Model, whole: WholeImage, move: Move) -> Map:
     """The map of a moved photograph, with the brightness and contrast of the unmoved one: its new corners are black."""
     moved = move.forth(whole.image.astype(np.float32).transpose(2, 0, 1))
     mean, std = (np.array(s, np.float32)[:, None, None] for s in (whole.record.mean, whole.record.std))
-    return tiling.segment((moved - mean) / std, model.net, model.divisor)
+    return model.segmenter.planes((moved - mean) / std, model.segmenter.factor_of(whole))
 
 
 def _over_images(move: Move, values: np.ndarray) -> Moved:

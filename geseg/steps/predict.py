@@ -86,7 +86,7 @@ def run(config: PredictConfig, track: Track = silent) -> PredictResult:
 def _segment(job: _Job, model: Model, threshold: float) -> None:
     image = images.read_image(job.image)
     inside = fov.find_fov(image)
-    probability = np.where(inside, model.segment(image), np.float32(0))
+    probability = np.where(inside, model.segment(image, inside), np.float32(0))
     mask = probability >= threshold
     for kind, path in job.outputs.items():
         if kind == "mask":

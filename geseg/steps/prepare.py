@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geseg.data import patches, patchfile, split
+from geseg.data import patches, patchfile, scale, split
 from geseg.data.orientation import DIRECTIONS, TEST_BINS, TRAIN_BINS
 from geseg.data.samples import Sample
 from geseg.errors import ConfigError, ImageError
@@ -29,6 +29,8 @@ class PrepareConfig:
     patch_size: int = 128
     """Side of a training patch in pixels."""
     patches_per_image: int = 125
+    diameter: int = 1000
+    """Training photographs with a wider field of view, in pixels, are reduced to it."""
     val_fraction: float = 0.2
     """Share of the training people who validate; 0 for none."""
     protocols: tuple[str, ...] = ()
@@ -43,7 +45,7 @@ class PrepareConfig:
             raise ConfigError("no source is given; expected at least one data set folder")
         if len({source.resolve() for source in self.sources}) < len(self.sources):
             raise ConfigError(f"a source is given twice ({', '.join(map(str, self.sources))}); give each folder once")
-        for name in ("patch_size", "patches_per_image"):
+        for name in ("patch_size", "patches_per_image", "diameter"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} ({getattr(self, name)}) must be at least 1")
         if not 0 <= self.val_fraction < 1:
@@ -84,6 +86,7 @@ def run(config: PrepareConfig, track: Track = silent) -> PrepareResult:
         seed=config.seed,
         patch_size=config.patch_size,
         patches_per_image=config.patches_per_image,
+        diameter=config.diameter,
         val_fraction=config.val_fraction,
         orientation_shift=config.orientation_shift,
         sources=tuple(
@@ -129,16 +132,25 @@ def pack(sample: Sample, config: PrepareConfig) -> Iterator[patchfile.TrainPatch
     """What the file holds of a sample: patches if it is for training, else all of it."""
     size, count = config.patch_size, config.patches_per_image
     rng = np.random.default_rng(split.draw(config.seed, sample.dataset, sample.id))
-    if config.orientation_shift:
-        yield from pack_shifted(read_whole(sample), size, count, rng)
-        return
-    if sample.split != "train":
+    if sample.split != "train" and not config.orientation_shift:
         yield read_whole(sample)
         return
-    whole = read_whole(dataclasses.replace(sample, second=None))  # nothing is trained on a second observer
+    record, layers = reduce(read_whole(dataclasses.replace(sample, second=None)), config.diameter)
+    if config.orientation_shift:
+        yield from pack_shifted(record, layers, size, count, rng)
+    else:
+        yield patchfile.TrainPatches(record, patches.cut(layers, size, count, rng))
+
+
+def reduce(whole: patchfile.WholeImage, widest: int) -> tuple[patchfile.SampleRecord, np.ndarray]:
+    """What patches of a labelled photograph are cut from, and its record, with a field of view at most that wide."""
     assert whole.label is not None, "find_source lets no training sample without a label pass"
-    cut = patches.cut(whole.image, whole.label, whole.fov, size, count, rng)
-    yield patchfile.TrainPatches(whole.record, cut)
+    record = whole.record
+    by = 1.0 if record.diameter is None else scale.factor(record.diameter, whole.fov.shape, (0.0, float(widest)))
+    shape = scale.scaled_shape(whole.fov.shape, by)
+    if record.diameter is not None:
+        record = dataclasses.replace(record, height=shape[0], width=shape[1], diameter=by * record.diameter)
+    return record, patches.stack_layers(whole.image, whole.label, whole.fov, shape)
 
 
 def describe_contents(dataset: str, header: patchfile.PatchHeader) -> str:

@@ -8,37 +8,39 @@ import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import UInt8
 
 from geseg.data import orientation, patches
 from geseg.data.orientation import LEAST_SHARE, MOST_BLACK, TEST_BINS, TRAIN_BINS
-from geseg.data.patchfile import TrainPatches, WholeImage
+from geseg.data.patchfile import SampleRecord, TrainPatches, WholeImage
 
+HALF = 127
+"""Of the levels of a label: a reduced pixel of which more is vessel counts as vessel."""
 TRIES = 50
 """Patches that are drawn for each one wanted, before a photograph is left with fewer."""
 
 
 def pack_shifted(
-    whole: WholeImage, size: int, count: int, rng: np.random.Generator
+    record: SampleRecord, layers: UInt8[np.ndarray, "h w 5"], size: int, count: int, rng: np.random.Generator
 ) -> Iterator[TrainPatches | WholeImage]:
     """At most `count` patches of a labelled photograph, of the directions that its split may show.
 
     Those of a training photograph together, those of others as images of their own, which keep the brightness and
     contrast of their photograph. None if it shows no such patch.
     """
-    assert whole.label is not None, "a photograph without label has no directions"
-    layers = patches.stack_layers(whole.image, whole.label, whole.fov, size)
-    bins = TEST_BINS if whole.record.split == "test" else TRAIN_BINS
+    layers = patches.pad(layers, size)
+    bins = TEST_BINS if record.split == "test" else TRAIN_BINS
     corners = _choose(layers, size, count, bins, rng)
     if not corners:
         return
     chosen = np.stack([layers[y : y + size, x : x + size] for y, x in corners])
-    if whole.record.split == "train":
-        yield TrainPatches(whole.record, chosen)
+    if record.split == "train":
+        yield TrainPatches(record, chosen)
         return
     for (y, x), patch in zip(corners, chosen, strict=True):
-        place = f"{whole.record.id}@{y},{x}"
-        record = dataclasses.replace(whole.record, id=place, stem=place, height=size, width=size, second_sha256=None)
-        yield WholeImage(record, patch[:, :, :3], patch[:, :, 3] > 0, patch[:, :, 4] > 0)
+        place = f"{record.id}@{y},{x}"
+        own = dataclasses.replace(record, id=place, stem=place, height=size, width=size, second_sha256=None)
+        yield WholeImage(own, patch[:, :, :3], patch[:, :, 3] > HALF, patch[:, :, 4] > HALF)
 
 
 def _choose(
@@ -56,5 +58,5 @@ def suits(patch: np.ndarray, bins: tuple[int, ...]) -> bool:
     """Whether a patch, uint8[p, p, 5], shows enough retina and vessels that mostly run in one of the directions."""
     if np.mean(patch[:, :, 4] == 0) > MOST_BLACK:
         return False
-    dominance = orientation.dominant(patch[:, :, 3] > 0)
+    dominance = orientation.dominant(patch[:, :, 3] > HALF)
     return dominance.share > LEAST_SHARE and dominance.bin in bins

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from geseg.data import fov, images, layouts, normalise
+from geseg.data import fov, images, layouts, normalise, scale
 from geseg.data.patchfile import SampleRecord, WholeImage
 from geseg.data.samples import Sample, Source
 from geseg.errors import ConfigError, ImageError, LayoutError
@@ -57,7 +57,7 @@ def read_whole(sample: Sample) -> WholeImage:
     view = fov.find_fov(image) if sample.fov is None else read_fitting_mask(sample.fov, "FOV", sample.image, image)
     if not view.any():
         raise ImageError(f"the FOV {sample.fov} is empty; expected the part that shows retina, or no file: remove it")
-    return WholeImage(describe(sample, image), image, label, view, second)
+    return WholeImage(describe(sample, image, view), image, label, view, second)
 
 
 def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray
     return mask
 
 
-def describe(sample: Sample, image: np.ndarray) -> SampleRecord:
+def describe(sample: Sample, image: np.ndarray, view: np.ndarray) -> SampleRecord:
     """What the header keeps of a sample."""
     mean, std = normalise.statistics(image)
     return SampleRecord(
@@ -82,6 +82,7 @@ def describe(sample: Sample, image: np.ndarray) -> SampleRecord:
         split=sample.split,
         height=image.shape[0],
         width=image.shape[1],
+        diameter=scale.diameter(view),
         mean=tuple(mean.tolist()),
         std=tuple(std.tolist()),
         fov="found" if sample.fov is None else "given",

@@ -13,6 +13,7 @@ import torch
 from geseg.data.augment import Augmentation
 from geseg.data.normalise import NORMALISATION
 from geseg.data.patchfile import PatchFile, WholeImage
+from geseg.data.scale import Diameters
 from geseg.errors import ConfigError, DataError
 from geseg.files import sha256
 from geseg.inference.torch_engine import TorchEngine, choose_device
@@ -26,7 +27,7 @@ from geseg.model.unet import build, count_parameters, find_widths
 from geseg.progress import Track, silent
 from geseg.steps import batches, runfolder
 from geseg.steps.learner import Learner, choose_precision
-from geseg.steps.segmenting import segment_whole
+from geseg.steps.segmenting import Segmenter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,7 +202,15 @@ class _Run:
     def _validate(self) -> list[np.ndarray]:
         """Probability maps of the validation images by the averaged weights."""
         engine = TorchEngine(restrict(self.learner.average), str(self.learner.device))
-        return [segment_whole(whole, engine, self.learner.net.divisor) for whole in self.validation]
+        segmenter = Segmenter(engine, self.learner.net.divisor, self.diameters)
+        return [segmenter.whole(whole) for whole in self.validation]
+
+    @property
+    def diameters(self) -> Diameters | None:
+        """Of the fields of view that the net learns from; None if none of its photographs shows where it ends."""
+        records = [self.file.header.samples[i] for i in np.unique(self.reader.sample_of[self.indices])]
+        known = [record.diameter for record in records if record.diameter is not None]
+        return (min(known), max(known)) if known else None
 
     def _header(self, threshold: float, dice: float) -> ModelHeader:
         records = self.file.header.samples
@@ -215,6 +224,7 @@ class _Run:
             widths=self.learner.net.widths,
             normalisation=NORMALISATION,
             threshold=threshold,
+            diameters=self.diameters,
             training={
                 "config": self.config.as_dict(),
                 "patches_sha256": json.loads(self.identity)["patches"],

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geseg.data.patches import cut
+from geseg.data.patches import cut, stack_layers
 
 
 def numbered(height: int, width: int) -> np.ndarray:
@@ -26,7 +26,7 @@ def test_patches_are_parts_of_the_image(height: int, width: int, size: int, coun
     rng = np.random.default_rng(seed)
     image, label, fov = numbered(height, width), rng.random((height, width)) < 0.3, rng.random((height, width)) < 0.7
     fov.flat[rng.integers(fov.size)] = True
-    patches = cut(image, label, fov, size, count, rng)
+    patches = cut(stack_layers(image, label, fov, fov.shape), size, count, rng)
     assert patches.shape == (count, size, size, 5)
     for patch in patches:
         real = patch[:, :, 2] == 7
@@ -41,7 +41,7 @@ def test_patches_are_parts_of_the_image(height: int, width: int, size: int, coun
 def test_centres_are_even_over_the_field_of_view() -> None:
     fov = np.zeros((60, 60), bool)
     fov[20:40, 10:50] = True
-    patches = cut(numbered(60, 60), fov, fov, 3, 8000, np.random.default_rng(0))
+    patches = cut(stack_layers(numbered(60, 60), fov, fov, (60, 60)), 3, 8000, np.random.default_rng(0))
     y, x = patches[:, 1, 1, 0].astype(int) - 1, patches[:, 1, 1, 1].astype(int) - 1
     times = np.bincount(y * 60 + x, minlength=3600).reshape(60, 60)
     assert not times[~fov].any()
@@ -50,7 +50,20 @@ def test_centres_are_even_over_the_field_of_view() -> None:
 
 
 def test_the_generator_decides(draw_eye: Callable[..., tuple[np.ndarray, ...]]) -> None:
-    eye = draw_eye(0)
-    first, again, other = (cut(*eye, 16, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    image, label, fov = draw_eye(0)
+    layers = stack_layers(image, label, fov, fov.shape)
+    first, again, other = (cut(layers, 16, 4, np.random.default_rng(seed)) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_layers_of_a_reduced_photograph(draw_eye: Callable[..., tuple[np.ndarray, ...]]) -> None:
+    """Brightness stays, vessels keep their area in shades, and the field of view is a mask still."""
+    image, label, fov = draw_eye(0)
+    half = (fov.shape[0] // 2, fov.shape[1] // 2)
+    layers = stack_layers(image, label, fov, half)
+    assert layers.shape == (*half, 5)
+    assert np.abs(layers[:, :, :3].mean((0, 1)) - image.mean((0, 1))).max() < 1
+    assert abs(layers[:, :, 3].mean() / 255 - label.mean()) < 0.01
+    assert set(np.unique(layers[:, :, 4])) == {0, 255}
+    assert len(np.unique(layers[:, :, 3])) > 2

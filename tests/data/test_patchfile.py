@@ -27,6 +27,7 @@ HEADER = PatchHeader(
     seed=3,
     patch_size=8,
     patches_per_image=5,
+    diameter=1000,
     val_fraction=0.25,
     orientation_shift=False,
     sources=(
@@ -48,6 +49,7 @@ def record(number: int, split: Split, labelled: bool = True) -> SampleRecord:
         split=split,
         height=11,
         width=13,
+        diameter=12.0 if number % 2 else None,
         mean=(1.5, 2.5, 1 / 3),
         std=(1.0, 2.0, 3.0),
         fov="given",
@@ -220,16 +222,16 @@ def edit_header(path: Path, text: str) -> None:
 def test_another_format(path: Path) -> None:
     edit_header(path, json.dumps({"format": 1, "geseg_version": "0.1.0", "old": True}))
     assert error_of(path) == (
-        f"{path} is a patch file of format 1, written by geseg 0.1.0; expected format 2: prepare it again"
+        f"{path} is a patch file of format 1, written by geseg 0.1.0; expected format 3: prepare it again"
     )
-    edit_header(path, json.dumps({"format": 3}))
+    edit_header(path, json.dumps({"format": 2}))
     assert error_of(path) == (
-        f"{path} is a patch file of format 3, written by geseg of unknown version; expected format 2: prepare it again"
+        f"{path} is a patch file of format 2, written by geseg of unknown version; expected format 3: prepare it again"
     )
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 2}', '{"format": 2, "sources": [], "samples": [], "x": 1}']
+    "text", ["", "[]", "{}", '{"format": 3}', '{"format": 3, "sources": [], "samples": [], "x": 1}']
 )
 def test_a_damaged_header(path: Path, text: str) -> None:
     edit_header(path, text)

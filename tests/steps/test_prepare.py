@@ -76,7 +76,7 @@ def test_patches_show_their_image_label_and_field_of_view(make_drive: Make, tmp_
 def test_the_header_says_what_was_chosen(make_drive: Make, tmp_path: Path) -> None:
     root = make_drive()
     header = pack(tmp_path / "a.h5", root, seed=7, val_fraction=0.4).header
-    assert (header.format, header.geseg_version) == (2, geseg.__version__)
+    assert (header.format, header.geseg_version) == (3, geseg.__version__)
     assert (header.seed, header.patch_size, header.patches_per_image, header.val_fraction) == (7, 24, 6, 0.4)
     (source,) = header.sources
     assert (source.dataset, source.folder, source.layout) == ("drive", "DRIVE", "drive")
@@ -247,3 +247,27 @@ def test_values_out_of_range(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError) as caught:
         dataclasses.replace(PrepareConfig(sources=(Path("a"),)), **options)
     assert str(caught.value) == message
+
+
+def test_wide_photographs_are_reduced_to_train_and_kept_whole_to_score(make_drive: Make, tmp_path: Path) -> None:
+    """The eyes are 68 pixels wide and their fields of view 63."""
+    header = pack(tmp_path / "a.h5", make_drive(test_labels=True), diameter=32, patch_size=16).header
+    assert header.diameter == 32
+    for record in header.samples:
+        if record.split == "train":
+            assert (record.height, record.width) == (32, 32)
+            assert record.diameter == pytest.approx(32, abs=0.1)
+        else:
+            assert (record.height, record.width) == (72, 68)
+            assert record.diameter == pytest.approx(63, abs=2)
+    with PatchFile.open(tmp_path / "a.h5") as file:
+        labels = file.train_patches([0])[..., 3]
+    assert len(np.unique(labels)) > 2, "a reduced vessel covers pixels in part"
+
+
+def test_a_photograph_without_a_rim_is_not_reduced(make_generic: Make, tmp_path: Path) -> None:
+    root = make_generic()
+    for path in sorted((root / "images").iterdir()):
+        Image.fromarray(np.full((72, 68, 3), 120, np.uint8)).save(path)
+    header = pack(tmp_path / "a.h5", root, diameter=32, patch_size=16).header
+    assert {(record.height, record.diameter) for record in header.samples} == {(72, None)}

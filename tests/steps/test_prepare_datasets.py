@@ -25,7 +25,7 @@ def pack(out: Path, *sources: Path, protocols: tuple[str, ...] = ()) -> list[str
         train = [number for number, record in enumerate(file.header.samples) if record.split == "train"]
         np.testing.assert_array_equal(file.train_samples, np.repeat(train, 2))
         patches = file.train_patches(range(len(file.train_samples)))
-        assert set(np.unique(patches[..., 3:])) <= {0, 255}
+        assert set(np.unique(patches[..., 4])) <= {0, 255}
         assert patches[..., 3].any() == bool(train)
         for split in ("val", "test"):
             for whole in file.whole(split):

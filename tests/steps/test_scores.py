@@ -23,6 +23,7 @@ RECORD = SampleRecord(
     split="test",
     height=40,
     width=50,
+    diameter=None,
     mean=(0.0, 0.0, 0.0),
     std=(1.0, 1.0, 1.0),
     fov="given",

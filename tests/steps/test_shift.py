@@ -12,7 +12,7 @@ from geseg.cli.app import app
 from geseg.data import orientation
 from geseg.data.patchfile import PatchFile, TrainPatches, WholeImage
 from geseg.data.samples import Sample
-from geseg.steps.prepare import PrepareConfig, run
+from geseg.steps.prepare import PrepareConfig, reduce, run
 from geseg.steps.shift import pack_shifted, suits
 from geseg.steps.sources import describe
 
@@ -35,15 +35,17 @@ def crossed(split: str) -> WholeImage:
         label=Path(__file__),
         fov=None,  # type: ignore[arg-type]
     )
-    return WholeImage(describe(sample, image), image, label, np.ones_like(label))
+    fov = np.ones_like(label)
+    return WholeImage(describe(sample, image, fov), image, label, fov)
 
 
-def rng() -> np.random.Generator:
-    return np.random.default_rng(0)
+def pack(whole: WholeImage, count: int) -> list[TrainPatches | WholeImage]:
+    record, layers = reduce(whole, 1000)
+    return list(pack_shifted(record, layers, SIZE, count, np.random.default_rng(0)))
 
 
 def test_training_sees_one_half_of_the_directions() -> None:
-    (packed,) = pack_shifted(crossed("train"), SIZE, 20, rng())
+    (packed,) = pack(crossed("train"), 20)
     assert isinstance(packed, TrainPatches)
     assert packed.patches.shape == (20, SIZE, SIZE, 5)
     assert {orientation.dominant(patch[:, :, 3] > 0).bin for patch in packed.patches} == {0}
@@ -52,7 +54,7 @@ def test_training_sees_one_half_of_the_directions() -> None:
 @pytest.mark.parametrize(("split", "direction"), [("val", 0), ("test", 2)])
 def test_validation_and_test_are_patches_of_their_directions(split: str, direction: int) -> None:
     whole = crossed(split)
-    packed = list(pack_shifted(whole, SIZE, 20, rng()))
+    packed = pack(whole, 20)
     assert len({part.record.id for part in packed}) == 20
     for part in packed:
         assert isinstance(part, WholeImage)
@@ -69,9 +71,9 @@ def test_validation_and_test_are_patches_of_their_directions(split: str, directi
 def test_a_photograph_without_such_vessels_gives_nothing() -> None:
     whole = crossed("train")
     assert whole.label is not None
-    assert not list(pack_shifted(dataclasses.replace(whole, label=np.zeros_like(whole.fov)), SIZE, 3, rng()))
+    assert not (pack(dataclasses.replace(whole, label=np.zeros_like(whole.fov)), 3))
     upright = dataclasses.replace(whole, label=whole.label & (np.arange(192) >= 96))
-    assert not list(pack_shifted(upright, SIZE, 3, rng()))
+    assert not (pack(upright, 3))
 
 
 def test_patches_that_are_mostly_black_do_not_suit() -> None:
