@@ -16,8 +16,8 @@ def prepare(
     patches_per_image: Annotated[int, typer.Option(help="Patches cut from each training image.")] = 125,
     diameter: Annotated[
         int, typer.Option(help="Field of view, in pixels, to which wider training photographs are reduced.")
-    ] = 1000,
-    val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate; 0 for none.")] = 0.2,
+    ] = 1600,
+    val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate, in [0, 1).")] = 0.2,
     protocols: Annotated[
         list[str],
         typer.Option("--protocol", metavar="NAME", help="Split to follow; once per data set that has several."),

@@ -1,0 +1,36 @@
+# bash completion of geseg, written by `python completions/generate.py`: change that, not this.
+# Wants no bash-completion; without an answer of ours (`return`), bash completes file names.
+
+_geseg() {
+    local IFS=$' \t\n' word=$2 previous=$3 command="" words i
+    [[ $previous == "=" ]] && previous=${COMP_WORDS[COMP_CWORD - 2]} # --name=value is three words to bash
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        [[ ${COMP_WORDS[i]} == -* ]] || { command=${COMP_WORDS[i]} && break; }
+    done
+    case $command:$previous in
+    prepare:-o | prepare:--out) return ;;
+    prepare:--patch-size | prepare:--patches-per-image | prepare:--diameter | prepare:--val-fraction | prepare:--protocol | prepare:--seed) words="" ;;
+    prepare:*) [[ $word == -* ]] || return; words="-o --out --patch-size --patches-per-image --diameter --val-fraction --protocol --orientation-shift --seed --overwrite --quiet -q --help" ;;
+    train:--fraction-of) words="images patches" ;;
+    train:--loss) words="dice+bce dice bce iou" ;;
+    train:--precision) words="auto fp32 bf16" ;;
+    train:-o | train:--out) return ;;
+    train:--group | train:--params | train:--widths | train:--fraction | train:--epochs | train:--minutes | train:--batch-size | train:--learning-rate | train:--patience | train:--seed | train:--device) words="" ;;
+    train:*) [[ $word == -* ]] || return; words="-o --out --group --params --widths --fraction --fraction-of --loss --colour --no-colour --scale --no-scale --mirror --no-mirror --rotation --no-rotation --epochs --minutes --batch-size --learning-rate --patience --seed --device --precision --resume --overwrite --quiet -q --help" ;;
+    eval:--split) words="test val train" ;;
+    eval:--csv) return ;;
+    eval:--device) words="" ;;
+    eval:*) [[ $word == -* ]] || return; words="--split --equivariance --json --csv --device --overwrite --quiet -q --help" ;;
+    export:-o | export:--out) return ;;
+    export:*) [[ $word == -* ]] || return; words="-o --out --overwrite --quiet -q --help" ;;
+    predict:--engine) words="auto onnx torch" ;;
+    predict:-o | predict:--out | predict:--model | predict:--probabilities | predict:--overlay) return ;;
+    predict:--device | predict:--threshold) words="" ;;
+    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --threshold --recursive -r --overwrite --quiet -q --help" ;;
+    :*) if [[ $word == -* ]]; then words="--version --install-completion --show-completion --help"; else words="prepare train eval export predict"; fi ;;
+    *) return ;;
+    esac
+    compopt +o default 2>/dev/null # no file names here; bash 3.2 does not know compopt and offers them
+    COMPREPLY=($(compgen -W "$words" -- "$word"))
+}
+complete -o default -F _geseg geseg
