@@ -1,10 +1,6 @@
-"""One picture per data set of what a patch file holds: python examples/contact_sheet.py patches.h5 [runs/NAME].
+"""One picture per data set of what a patch file holds: python examples/contact_sheet.py patches.h5 [runs/NAME]."""
 
-Each validation and test image is a row: photograph, label, field of view, and the probability by the model, which is by
-default the one that `geseg train` makes of the file. Writes sheet-DATASET.png beside the patch file.
-"""
-
-import sys
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -13,50 +9,83 @@ from PIL import Image, ImageDraw
 import geseg
 from geseg.data.images import save_png
 from geseg.data.patchfile import PatchFile, WholeImage
-from geseg.files import refuse_to_overwrite
+from geseg.errors import DataError, GesegError, OutputError
 from geseg.steps.train import TrainConfig, default_folder
 
 SIDE, GAP, LINE = 240, 6, 14
-TITLES = ("photograph", "label", "field of view", "probability")
-NONE = Image.new("L", (SIDE, SIDE), 90)
-"""Grey where there is no label."""
+"""In pixels: the longer side of a panel, the space below and beside it, and the height of its title."""
+GREY = 90
+"""What stands where there is no label."""
 
 
-def main(patches: Path, run: Path | None = None) -> None:
-    """Draw the sheets of a patch file."""
+def main() -> None:
+    """Draw each validation and test image as a row, into sheet-DATASET.png beside the patch file.
+
+    A row is the photograph, its label, its field of view, and the probability inside of it.
+    """
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("patches", type=Path, help="what geseg prepare has written")
+    parser.add_argument("model", type=Path, nargs="?", help="run folder; by default the one that geseg train makes")
+    args = parser.parse_args()
+    try:
+        draw_sheets(args.patches, args.model)
+    except GesegError as error:
+        parser.exit(1, f"geseg: {error}\n")
+
+
+def draw_sheets(patches: Path, run: Path | None = None) -> None:
+    """Write the sheets of a patch file, and say which."""
     with PatchFile.open(patches) as file:
+        whole = [record for record in file.header.samples if record.split != "train"]
+        if not whole:
+            raise DataError(f"{patches} has no validation or test images to show; prepare it from more people")
+        paths = {record.dataset: patches.with_name(f"sheet-{record.dataset}.png") for record in whole}
+        if taken := [str(path) for path in paths.values() if path.exists()]:
+            raise OutputError(f"{taken[0]} exists already: move or remove it")
         model = geseg.load(run or default_folder(TrainConfig(patches=patches), file))
-        sheets: dict[str, list[Image.Image]] = {}
-        paths = {r.dataset: patches.with_name(f"sheet-{r.dataset}.png") for r in file.header.samples}
-        for path in paths.values():
-            refuse_to_overwrite(path, overwrite=False)
-        for split in ("val", "test"):
-            for whole in file.whole(split):
-                sheets.setdefault(whole.record.dataset, []).append(row(whole, model.segment(whole.image)))
-    for dataset, rows in sheets.items():
-        sheet = Image.new("RGB", (rows[0].width, sum(row.height for row in rows)), "white")
-        for number, strip in enumerate(rows):
-            sheet.paste(strip, (0, number * strip.height))
-        save_png(paths[dataset], sheet)
-        print(f"{paths[dataset]}: {len(rows)} images")
+        sheets: dict[str, list[Image.Image]] = {name: [] for name in paths}
+        for image in (*file.whole("val"), *file.whole("test")):
+            sheets[image.record.dataset].append(draw_row(image, model.segmenter.whole(image)))
+    for name, rows in sheets.items():
+        save_png(paths[name], join(rows, down=True))
+        print(f"{paths[name]}: {len(rows)} images")
 
 
-def row(whole: WholeImage, probability: np.ndarray) -> Image.Image:
-    """The four panels of an image side by side, under their titles."""
-    label = NONE if whole.label is None else Image.fromarray(whole.label)
-    maps = [Image.fromarray(whole.image), label, Image.fromarray(whole.fov)]
-    maps.append(Image.fromarray((probability * whole.fov * 255).astype(np.uint8)))
-    strip = Image.new("RGB", (len(maps) * (SIDE + GAP), SIDE + LINE + GAP), "white")
-    draw = ImageDraw.Draw(strip)
+def draw_row(whole: WholeImage, probability: np.ndarray) -> Image.Image:
+    """The four panels of an image side by side, each under its title."""
     record = whole.record
-    for place, (title, panel) in enumerate(zip(TITLES, maps, strict=True)):
-        words = f"{record.dataset}/{record.id}, {record.split}" if not place else title
-        draw.text((place * (SIDE + GAP) + 2, 1), words, fill="black")
-        small = panel.convert("RGB")
-        small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
-        strip.paste(small, (place * (SIDE + GAP), LINE))
-    return strip
+    label = np.full(whole.fov.shape, GREY, np.uint8) if whole.label is None else whole.label
+    panels = {
+        f"{record.dataset}/{record.id}, {record.split}": whole.image,
+        "label" if whole.label is not None else "no label": label,
+        "field of view": whole.fov,
+        "probability": np.rint(probability * whole.fov * 255).astype(np.uint8),
+    }
+    return join([draw_panel(title, pixels) for title, pixels in panels.items()])
+
+
+def draw_panel(title: str, pixels: np.ndarray) -> Image.Image:
+    """One picture under its title; as wide as all panels, as high as it needs."""
+    small = Image.fromarray(pixels).convert("RGB")
+    small.thumbnail((SIDE, SIDE), Image.Resampling.BOX)
+    panel = Image.new("RGB", (SIDE + GAP, LINE + small.height + GAP), "white")
+    ImageDraw.Draw(panel).text((2, 1), title, fill="black")
+    panel.paste(small, (0, LINE))
+    panel.paste("white", (SIDE, 0, SIDE + GAP, LINE))  # a long title ends with its panel
+    return panel
+
+
+def join(pictures: list[Image.Image], down: bool = False) -> Image.Image:
+    """Put pictures side by side, or below one another."""
+    axis = 1 if down else 0
+    size = [max(picture.size[side] for picture in pictures) for side in range(2)]
+    size[axis] = sum(picture.size[axis] for picture in pictures)
+    whole, place = Image.new("RGB", (size[0], size[1]), "white"), [0, 0]
+    for picture in pictures:
+        whole.paste(picture, (place[0], place[1]))
+        place[axis] += picture.size[axis]
+    return whole
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))
+    main()

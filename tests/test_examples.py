@@ -1,4 +1,5 @@
-"""The quick start's own commands, on a smaller data set and for a moment; the script itself also installs."""
+"""The quick start's own commands, on a smaller data set and for a moment (the script itself also installs); and the
+contact sheet as it is typed."""
 
 import re
 import shlex
@@ -6,12 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from geseg.cli.app import app
+from geseg.data import drawn
 
-SCRIPT = Path(__file__).parents[1] / "examples" / "quickstart.sh"
+EXAMPLES = Path(__file__).parents[1] / "examples"
+SCRIPT = EXAMPLES / "quickstart.sh"
 SHORTER = {
     "--train 10": "--train 3",
     "--size 320": "--size 96",
@@ -44,3 +49,35 @@ def test_the_quick_start_ends_in_masks_and_overlays(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("name", ["examples/quickstart.sh", "tests/run.sh", ".ci/run"])
 def test_shell_scripts_parse(name: str) -> None:
     subprocess.run(["sh", "-n", SCRIPT.parents[1] / name], check=True)
+
+
+def contact_sheet(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, EXAMPLES / "contact_sheet.py", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_contact_sheet_shows_every_image_in_four_panels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn.write_dataset(Path("drive"), "drive", train=3, test=2, seed=0, height=240, width=360)
+    Path("drive/test/1st_manual/02_manual1.gif").unlink()
+    for line in ("prepare drive --patch-size 64 --patches-per-image 4", "train --widths 1,2 --epochs 1 --batch-size 4"):
+        assert CliRunner().invoke(app, shlex.split(line)).exit_code == 0
+
+    first, second, usage = contact_sheet("patches.h5"), contact_sheet("patches.h5", "runs/drive-d4"), contact_sheet()
+
+    assert (first.returncode, first.stdout, first.stderr) == (0, "sheet-drive.png: 3 images\n", "")
+    refusal = "geseg: sheet-drive.png exists already: move or remove it\n"
+    assert (second.returncode, second.stderr) == (1, refusal)
+    assert usage.returncode == 2
+    assert "required: patches" in usage.stderr
+    sheet = np.asarray(Image.open("sheet-drive.png"))
+    assert sheet.shape == (3 * (14 + 160 + 6), 4 * (240 + 6), 3), "rows are as high as the photographs, made smaller"
+    for number in range(3):
+        panels = [sheet[180 * number :, 246 * place :][14:174, :240] for place in range(4)]
+        photograph, label, view, probability = panels
+        assert all((panel == panel[:, :, :1]).all() for panel in (label, view, probability)), "grey"
+        assert np.ptp(photograph[80, 80:160], axis=0).all()
+        assert (view.min(), view.max()) == (0, 255)
+        assert (label.min(), label.max()) == ((0, 255) if number < 2 else (90, 90)), "the last image has no label"
+        assert np.ptp(probability[view == 255]) > 5
+        assert not probability[view == 0].any()

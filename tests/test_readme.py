@@ -1,37 +1,50 @@
 """The README keeps its word: its commands run, its Python runs, its figures are those of the committed results."""
 
+import csv
 import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from geseg.cli.app import app
-from geseg.data import drawn
+from geseg.data import drawn, samplescsv
+from geseg.data.datasets import LAYOUTS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 QUICK = {"prepare": "--patch-size 64 --patches-per-image 4", "train": "--widths 1,2 --epochs 1 --batch-size 4"}
 """What is added to a command so that it takes a moment."""
+COLUMNS = {name.lower(): name for name in ("Dice", "clDice", "sensitivity", "specificity", "accuracy")}
+COLUMNS |= {name.lower(): name for name in ("MCC", "AUC", "AUPR", "ECE")}
+"""The figures of the README's table: all of the JSON but the IoU."""
 
 
 def section(title: str) -> str:
     return README.partition(f"## {title}\n")[2].partition("\n## ")[0]
 
 
-def test_the_commands_and_the_python_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    drawn.write_dataset(Path("drive"), "drive", train=5, test=2, seed=0, height=96, width=90)
-    commands = re.findall(r"^    (geseg .*)$", section("From a data set to masks"), re.MULTILINE)
-    assert [command.split()[1] for command in commands] == ["prepare", "train", "eval", "export", "predict"]
-    shutil.copytree("drive/test/images", "images")
+def run_commands(title: str) -> list[str]:
+    """Run the commands of a section as they stand, but for a moment only; which they are."""
+    commands: list[str] = re.findall(r"^    (geseg .*)$", section(title), re.MULTILINE)
     for command in commands:
         words = [*shlex.split(command)[1:], *shlex.split(QUICK.get(command.split()[1], ""))]
         result = CliRunner().invoke(app, words)
         assert result.exit_code == 0, (command, result.output)
+    return [command.split()[1] for command in commands]
+
+
+def test_the_commands_and_the_python_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    drawn.write_dataset(Path("drive"), "drive", train=5, test=2, seed=0, height=96, width=90)
+    shutil.copytree("drive/test/images", "images")
+    assert run_commands("From a data set to masks") == ["prepare", "train", "eval", "export", "predict"]
     assert sorted(path.name for path in Path("masks").iterdir()) == ["01_test.png", "02_test.png"]
     (python,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     shutil.copy("images/01_test.tif", "eye.png")
@@ -49,17 +62,68 @@ def test_the_one_line_that_must_work_as_typed(tmp_path: Path, monkeypatch: pytes
     assert Path("runs/drive-d4-0.25/model.safetensors").is_file()
 
 
+def test_the_commands_on_data_sets_and_figures_run(
+    known_dataset: Callable[[str], Path],
+    draw_eye: Callable[..., tuple[np.ndarray, ...]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As they stand, one after the other, with the README's own samples.csv."""
+    monkeypatch.chdir(tmp_path)
+    drawn.write_dataset(Path("drive"), "drive", train=5, test=2, seed=0, height=96, width=90)
+    shutil.copytree("drive/test/images", "images")
+    for name in ("stare", "chasedb1"):
+        shutil.copytree(known_dataset(name), name)
+    (listed,) = re.findall(r"```csv\n(.*?)```", README, re.DOTALL)
+    for number, row in enumerate(csv.DictReader(listed.splitlines())):
+        image, label, view = draw_eye(number)
+        for column, pixels in (("image", image), ("label", label), ("fov", view), ("second", label)):
+            if row[column]:
+                path = Path("photos", row[column])
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(pixels).save(path)
+    Path("photos/samples.csv").write_text(listed)
+
+    run_commands("From a data set to masks")
+    assert run_commands("Data sets") == ["prepare", "prepare", "prepare", "train"]
+    assert run_commands("Evaluation") == ["eval", "eval", "eval"]
+    assert "`geseg eval runs/drive-d4 --equivariance`" in README
+    moved = CliRunner().invoke(app, ["eval", "runs/drive-d4", "--equivariance"])
+    assert moved.exit_code == 0
+    table = moved.stdout.partition("photograph moved by")[2]
+    assert len(re.findall(r"^(?:rot|mirror)", table, re.MULTILINE)) == 28
+
+
+def test_the_tables_name_every_data_set_column_and_figure() -> None:
+    known = re.findall(r"^\| ([^|]+) \|", section("Data sets"), re.MULTILINE)
+    names = [name.replace("-", "").lower() for name in known]
+    for layout in LAYOUTS:
+        assert not layout.own_name or layout.name.replace("-", "") in names
+        assert all(f"`{protocol}`" in section("Data sets") for protocol in layout.splits if layout.name != "primefp20")
+    assert [f"`{column}`" for column in samplescsv.COLUMNS] == [name for name in known if name.startswith("`")]
+    figures = re.findall(r"^\| ([^|]+) \|", section("Evaluation"), re.MULTILINE)
+    assert set(COLUMNS) | {"iou"} == {name.lower() for line in figures[2:] for name in line.split(", ")}
+
+
 def test_the_figures_are_those_of_the_results() -> None:
-    values = json.loads((ROOT / "examples" / "results" / "drive-d4.json").read_text())
-    assert values["split"] == "val"
-    rows = re.findall(r"^\| ([^|]+) \| ([\d. |]+) \|$", section("Results"), re.MULTILINE)
-    assert len(rows) == len(values["thresholds"])
-    columns = ["dice", "iou", "sensitivity", "specificity", "accuracy", "auc"]
-    for (title, figures), threshold in zip(rows, values["thresholds"].values(), strict=True):
-        assert f"{threshold['value']:g}" in title
-        assert figures.split(" | ") == [f"{threshold['mean'][column]:.4f}" for column in columns]
+    """To renew them: write the JSON, then copy the lines that this test misses."""
+    text = (ROOT / "examples" / "results" / "drive-d4.json").read_text()
+    values = json.loads(text)
+    assert (values["split"], values["truths"], '"/' in text) == ("val", "patches.h5", False)
+    results = section("Results")
+    assert "| Threshold | " + " | ".join(COLUMNS.values()) + " |" in results
+    rows = [row for row in values["summary"] if (row["by"], row["region"]) == ("model", "fov")]
+    assert [row["at"] for row in rows] == ["0.5", "fixed"]
+    titles = [f"{row['threshold']:g}{', fixed on these images' * (row['at'] == 'fixed')}" for row in rows]
+    lines = [
+        " | ".join([f"| {title}", *(f"{row['mean'][name]:.4f}" for name in COLUMNS)]) + " |"
+        for title, row in zip(titles, rows, strict=True)
+    ]
+    assert re.findall(r"^\| \d.*$", results, re.MULTILINE) == lines
 
 
-@pytest.mark.parametrize("path", re.findall(r"\]\(([^)#:]+)\)|`((?:examples|tests|geseg)/[\w./-]+)`", README))
+@pytest.mark.parametrize(
+    "path", re.findall(r"\]\(([^)#:]+)\)|`(?:python )?((?:examples|tests|geseg)/[\w./-]+)", README)
+)
 def test_what_is_named_is_there(path: tuple[str, str]) -> None:
     assert (ROOT / (path[0] or path[1])).exists()
