@@ -10,7 +10,7 @@ import geseg
 from geseg.data.images import save_png
 from geseg.data.patchfile import PatchFile, WholeImage
 from geseg.errors import DataError, GesegError, OutputError
-from geseg.steps.train import TrainConfig, default_folder
+from geseg.steps.trainconfig import TrainConfig, default_folder
 
 SIDE, GAP, LINE = 240, 6, 14
 """In pixels: the longer side of a panel, the space below and beside it, and the height of its title."""

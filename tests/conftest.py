@@ -105,8 +105,9 @@ def patch_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run_folder(patch_file: Path) -> Path:
     """A run folder with a small d4 model, trained for a moment on `patch_file`, and the same exported."""
     from geseg.steps import export, train
+    from geseg.steps.trainconfig import TrainConfig
 
-    config = train.TrainConfig(
+    config = TrainConfig(
         patches=patch_file, out=patch_file.parent / "run", widths=(1, 2, 2), epochs=6, batch_size=4, device="cpu"
     )
     train.run(config)

@@ -1,5 +1,6 @@
 """`geseg train`: from a patch file to a run folder with a model."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +14,9 @@ def train(
     patches: Patches = Path("patches.h5"),
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder to write. [default: runs/NAME]")] = None,
     group: Annotated[str, typer.Option(help="Symmetry: c1 (a plain U-Net), c2, c4, c8, d1, d2, d4 or d8.")] = "d4",
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Model to go on from: a run folder or its .safetensors file.")
+    ] = None,
     params: Annotated[int, typer.Option(min=1, help="Learned parameters, met within 2 % by the widths.")] = 62_500,
     widths: Annotated[str | None, typer.Option(help="Fields per level instead, such as 3,6,10,18.")] = None,
     fraction: Annotated[float, typer.Option(help="Share of the training images to learn from, in (0, 1].")] = 1.0,
@@ -25,7 +29,9 @@ def train(
     epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 12,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Finish within this many minutes.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 8,
-    learning_rate: Annotated[float, typer.Option(min=1e-6, help="Peak learning rate of AdamW.")] = 2e-2,
+    learning_rate: Annotated[
+        float | None, typer.Option(min=1e-6, help="Peak learning rate of AdamW. [default: 0.02; with --from 0.002]")
+    ] = None,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better Dice before stopping.")] = 10,
     seed: Seed = 0,
     device: Device = "auto",
@@ -39,12 +45,14 @@ def train(
     Example: geseg train --group d4 --fraction 0.25
     """
     from geseg.data.augment import Augmentation
-    from geseg.steps.train import TrainConfig, run
+    from geseg.steps.train import run
+    from geseg.steps.trainconfig import TrainConfig
 
     config = TrainConfig(
         patches=patches,
         out=out,
         group=group,
+        start=start,
         params=params,
         widths=_parse_widths(widths),
         fraction=fraction,
@@ -64,10 +72,15 @@ def train(
     )
     result = run(config, track=choose_track(quiet))
     typer.echo(f"{result.model}: {result.description}")
-    typer.echo(
-        f"validation Dice {result.dice:.4f} at threshold 0.5, epoch {result.best_epoch}; "
-        f"fixed threshold {result.threshold:g}"
-    )
+    if math.isnan(result.dice):
+        typer.echo(
+            f"no validation images: weights of the last epoch, {result.best_epoch}; threshold {result.threshold:g}"
+        )
+    else:
+        typer.echo(
+            f"validation Dice {result.dice:.4f} at threshold 0.5, epoch {result.best_epoch}; "
+            f"fixed threshold {result.threshold:g}"
+        )
     typer.echo(f"next: geseg eval {result.model.parent} {patches}")
 
 

@@ -44,7 +44,7 @@ class Progress:
         self.seconds += seconds
         self.patches += patches
         self.last_dice = dice
-        if dice > self.best_dice:
+        if dice > self.best_dice or math.isnan(dice):  # without validation images the last epoch is kept
             self.best_dice, self.best_epoch = dice, self.epoch
         row = {"epoch": self.epoch, "loss": loss, "val_dice": dice, "learning_rate": learning_rate}
         self.curve.append(row | {"seconds": self.seconds})

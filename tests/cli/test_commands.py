@@ -17,7 +17,7 @@ from geseg.steps.evaluate import EvalConfig
 from geseg.steps.export import ExportConfig
 from geseg.steps.predict import PredictConfig
 from geseg.steps.prepare import PrepareConfig
-from geseg.steps.train import TrainConfig
+from geseg.steps.trainconfig import TrainConfig
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:

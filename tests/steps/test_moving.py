@@ -35,8 +35,8 @@ def test_the_unmoved_photograph_gives_the_models_own_map(run_folder: Path, patch
 
 def test_a_plain_net_does_not_move_along(patch_file: Path, tmp_path: Path) -> None:
     """Keeps the table honest: it must see what is not equivariant."""
-    from geseg.steps.train import TrainConfig
     from geseg.steps.train import run as train
+    from geseg.steps.trainconfig import TrainConfig
 
     out = tmp_path / "plain"
     train(TrainConfig(patches=patch_file, out=out, group="c1", widths=(4, 4), epochs=2, batch_size=4, device="cpu"))

@@ -1,7 +1,9 @@
 import csv
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +13,14 @@ import torch
 from geseg.data import patchfile
 from geseg.data.patchfile import PatchFile
 from geseg.errors import ConfigError, DataError, GesegError, OutputError, PatchFileError
+from geseg.files import sha256
 from geseg.model import modelfile
+from geseg.model.restrict import restrict
 from geseg.steps import train
 from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
-from geseg.steps.train import TrainConfig, choose_patches, run
+from geseg.steps.train import choose_patches, run
+from geseg.steps.trainconfig import TrainConfig
 
 
 @pytest.fixture
@@ -136,12 +141,72 @@ def test_the_name_of_a_run(patch_file: Path, tmp_path: Path, monkeypatch: pytest
     assert run(config).model == Path("runs/drive-c1-0.5/model.safetensors")
 
 
-def test_no_validation_images(make_generic, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+@pytest.fixture
+def alone(make_generic: Callable[..., Path], tmp_path: Path) -> TrainConfig:
+    """One labelled photograph: nothing validates."""
     folder = make_generic(stems=("one",))
     patches = prepare(PrepareConfig(sources=(folder,), out=tmp_path / "p.h5", patch_size=32, patches_per_image=8)).out
-    with pytest.raises(DataError, match=r"p.h5 has no validation images, .* at least 2 annotated people"):
-        run(TrainConfig(patches=patches, out=tmp_path / "run", widths=(1, 2)))
-    assert not (tmp_path / "run").exists()
+    return TrainConfig(
+        patches=patches, out=tmp_path / "alone", widths=(1, 2), epochs=3, batch_size=4, device="cpu", precision="fp32"
+    )
+
+
+def test_without_validation_images_the_last_epoch_counts(alone: TrainConfig) -> None:
+    result = run(alone)
+    assert np.isnan(result.dice)
+    assert (result.best_epoch, result.threshold) == (3, 0.5)
+    assert alone.out is not None
+    averages = safetensors.torch.load_file(alone.out / "state.safetensors")
+    for name, tensor in safetensors.torch.load_file(result.model).items():
+        torch.testing.assert_close(tensor, averages[f"average.{name}"], rtol=0, atol=0)
+
+
+def test_training_goes_on_from_a_model(config: TrainConfig, alone: TrainConfig) -> None:
+    """The first step changes little of the model, and all that it has seen is remembered."""
+    first = run(config)
+    tuned = dataclasses.replace(alone, start=config.out, widths=None, epochs=1, learning_rate=1e-6)
+    result = run(tuned)
+    before, after = (safetensors.torch.load_file(path) for path in (first.model, result.model))
+    for name, tensor in before.items():
+        if "coefficients" in name or "weight" in name:
+            torch.testing.assert_close(tensor, after[name], rtol=0, atol=1e-4)
+    old, new = modelfile.read_header(first.model), modelfile.read_header(result.model)
+    assert new.widths == old.widths
+    assert new.threshold == old.threshold
+    assert new.training["start_sha256"] == sha256(first.model)
+    assert new.training["samples"]["train"].keys() == old.training["samples"]["train"].keys() | {"photos/one"}
+    assert new.training["samples"]["val"] == old.training["samples"]["val"]
+    assert new.diameters is not None
+    assert old.diameters is not None
+    assert new.diameters[0] <= old.diameters[0] <= old.diameters[1] <= new.diameters[1]
+
+
+def test_the_learning_rate_of_tuning_is_lower(config: TrainConfig) -> None:
+    assert (config.peak, dataclasses.replace(config, start=Path("run")).peak) == (0.02, 0.002)
+    assert dataclasses.replace(config, start=Path("run"), learning_rate=0.1).peak == 0.1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"group": "c4"}, r"model.safetensors is of group d4, not c4; add --group d4"),
+        ({"widths": (1, 3)}, r"model.safetensors has the widths \(1, 2, 2\), not \(1, 3\); leave out --widths"),
+    ],
+)
+def test_a_model_of_another_net(alone: TrainConfig, run_folder: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run(dataclasses.replace(alone, **({"start": run_folder, "widths": None} | changes)))
+    assert alone.out is not None
+    assert not alone.out.exists()
+
+
+def test_an_exported_model_cannot_be_trained(alone: TrainConfig, run_folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"model.onnx cannot be trained; expected a run folder"):
+        run(dataclasses.replace(alone, start=run_folder / "model.onnx"))
+    net, header = modelfile.load(run_folder / "model.safetensors")
+    modelfile.save(restrict(net), dataclasses.replace(header, kind="restricted"), tmp_path / "plain.safetensors")
+    with pytest.raises(ConfigError, match=r"plain.safetensors is restricted to plain convolutions; expected the wei"):
+        run(dataclasses.replace(alone, start=tmp_path / "plain.safetensors"))
 
 
 def test_a_validation_image_without_a_vessel(config: TrainConfig, tmp_path: Path) -> None:

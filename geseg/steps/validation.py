@@ -1,0 +1,65 @@
+"""The validation images of a patch file: which epoch is the best, and from which probability a pixel is vessel."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from geseg.data.patchfile import PatchFile, WholeImage
+from geseg.data.scale import Diameters
+from geseg.errors import DataError
+from geseg.inference.torch_engine import TorchEngine
+from geseg.metrics import overlap
+from geseg.model.restrict import restrict
+from geseg.model.unet import UNet
+from geseg.steps.segmenting import Segmenter
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How a net does on the validation images.
+
+    Attributes:
+        dice: mean Dice at threshold 0.5; nan if there are no images.
+        maps: the probabilities of each image.
+    """
+
+    dice: float
+    maps: tuple[np.ndarray, ...]
+
+
+class Validation:
+    """Reads the images once; a file without any is no error, but nothing then tells which epoch is the best.
+
+    Raises:
+        DataError: an image shows no vessel, so that its Dice is undefined.
+    """
+
+    def __init__(self, file: PatchFile) -> None:
+        self.wholes = list(file.whole("val"))
+        self.labels = [_checked(file.path, whole) for whole in self.wholes]
+        self.fovs = [whole.fov for whole in self.wholes]
+
+    def score(self, net: UNet, device: str, learned: Diameters | None) -> Score:
+        """Segment all images with a net in evaluation mode, at the scale that it learned."""
+        if not self.wholes:
+            return Score(math.nan, ())
+        segmenter = Segmenter(TorchEngine(restrict(net), device), net.divisor, learned)
+        maps = tuple(segmenter.whole(whole) for whole in self.wholes)
+        return Score(overlap.mean_dice(maps, self.labels, self.fovs), maps)
+
+    def best_threshold(self, score: Score) -> tuple[float, float]:
+        """The threshold with the highest mean Dice over the images, and that Dice."""
+        return overlap.best_threshold(score.maps, self.labels, self.fovs)
+
+
+def _checked(patches: Path, whole: WholeImage) -> np.ndarray:
+    """The label, if it shows a vessel."""
+    if whole.label is None or not (whole.label & whole.fov).any():
+        name = f"{whole.record.dataset}/{whole.record.id}"
+        raise DataError(
+            f"{patches}: the label of the validation image {name} shows no vessel in the field of view, "
+            "so that its Dice is undefined; correct the label, or prepare with another --seed"
+        )
+    return whole.label
