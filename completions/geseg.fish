@@ -73,7 +73,7 @@ complete -c geseg -n '__geseg_at export' -l overwrite -d 'Replace what exists at
 complete -c geseg -n '__geseg_at export' -l quiet -s q -d 'Show no progress'
 complete -c geseg -n '__geseg_at export' -l help -d 'Show this message and exit'
 complete -c geseg -n '__geseg_at predict' -s o -l out -rF -d 'Folder for the masks, 8-bit PNG with 0 and 255'
-complete -c geseg -n '__geseg_at predict' -l model -rF -d 'Run folder, .onnx or .safetensors file'
+complete -c geseg -n '__geseg_at predict' -l model -rF -d 'Run folder, .onnx or .safetensors file; shipped: the weights inside geseg'
 complete -c geseg -n '__geseg_at predict' -l engine -kx -a 'auto onnx torch' -d 'auto: onnx where the model is exported'
 complete -c geseg -n '__geseg_at predict' -l device -x -d 'auto (a GPU where one works), cpu, cuda or cuda:N'
 complete -c geseg -n '__geseg_at predict' -l probabilities -rF -d 'Folder for probabilities, 16-bit PNG'

@@ -2,25 +2,33 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+import re
+import sys
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geseg.errors import OutputError
+
+LONGEST_NAME = 200
+"""Bytes of a name that leave room for what a partial file's has around it; file systems end at 255."""
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` when the block ends well, else it is removed.
 
+    The file is synced before it takes its place, so that a crash of the machine leaves the old one or the new one. The
+    folder is not: at worst the crash undoes the renaming, which leaves the old one, and Windows cannot sync folders.
+
     Raises:
         OutputError: the folder cannot be made or written.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{_partial_name(path.name)}.{os.getpid()}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
-        with partial.open("rb") as written:
+        with partial.open("r+b") as written:  # Windows syncs only what may be written
             os.fsync(written.fileno())
         partial.replace(path)
     except OSError as error:
@@ -28,6 +36,34 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # if `path` lies below a file, there is nothing to remove
             partial.unlink(missing_ok=True)
+
+
+def remove_partials(folder: Path, names: Collection[str]) -> None:
+    """Remove what killed processes of this machine have left of files of these names, as far as that is possible."""
+    wanted = {_partial_name(name) for name in names}
+    with suppress(OSError):  # no such folder, or one that writing will complain about
+        for entry in list(folder.iterdir()):
+            found = re.fullmatch(r"\.(.+)\.(\d+)\.partial", entry.name, re.DOTALL)
+            if found and found[1] in wanted and not _is_another(int(found[2])):
+                entry.unlink(missing_ok=True)
+
+
+def _partial_name(name: str) -> str:
+    """The name itself, or its hash where the partial file's would be too long."""
+    return name if len(os.fsencode(name)) <= LONGEST_NAME else hashlib.sha256(os.fsencode(name)).hexdigest()
+
+
+def _is_another(process: int) -> bool:
+    """Whether another process with this number runs; one's own number on a leftover is that of an earlier one."""
+    if process == os.getpid() or sys.platform == "win32":  # which lets nobody remove what another one writes
+        return False
+    try:
+        os.kill(process, 0)  # asks, and does nothing
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def refuse_to_overwrite(path: Path, overwrite: bool) -> None:
@@ -42,3 +78,12 @@ def sha256(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def printable(text: object) -> str:
+    r"""A text for messages, with what a terminal would obey or could not show escaped: names may hold any byte.
+
+    >>> printable("eye\n\x1b[2J.png")
+    'eye\\n\\x1b[2J.png'
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -28,6 +28,17 @@ REAL_DATA = Path(os.environ.get("GESEG_TEST_DATA", Path(__file__).parents[2] / "
 Eye = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="takes minutes: sh tests/run.sh --slow"))
+
+
 def an_eye(seed: int, height: int = 72, width: int = 68) -> Eye:
     """A bright disc with five dark lines: uint8[h, w, 3], and its label and field of view, bool[h, w]."""
     rng = np.random.default_rng(seed)

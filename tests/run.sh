@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs geseg with its test extra into .venv and runs every check; arguments go to pytest (sh tests/run.sh -k tiling).
+# Installs geseg with its test extra into .venv and runs every check; arguments go to pytest (sh tests/run.sh -k tiling;
+# --slow for those tests, too, that take minutes).
 set -eu
 cd "$(dirname "$0")/.."
 [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv

@@ -81,3 +81,14 @@ def test_the_contact_sheet_shows_every_image_in_four_panels(tmp_path: Path, monk
         assert (label.min(), label.max()) == ((0, 255) if number < 2 else (90, 90)), "the last image has no label"
         assert np.ptp(probability[view == 255]) > 5
         assert not probability[view == 0].any()
+
+
+def test_the_recipe_of_the_weights_that_ship(tmp_path: Path) -> None:
+    """On two drawn data sets, for a moment; the same command again ends with the same model."""
+    for name in ("one", "two"):
+        drawn.write_dataset(tmp_path / name, "generic", train=3, test=1, seed=ord(name[0]), height=96, width=96)
+    sources = [str(tmp_path / name) for name in ("one", "two")]
+    command = [sys.executable, str(EXAMPLES / "train_weights.py"), *sources, "-o", str(tmp_path / "weights")]
+    for _ in range(2):
+        subprocess.run([*command, "--patches-per-image", "2", "--epochs", "1"], check=True)
+        assert (tmp_path / "weights" / "model.onnx").is_file()

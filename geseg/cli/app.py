@@ -13,6 +13,7 @@ from geseg.cli.predict import predict
 from geseg.cli.prepare import prepare
 from geseg.cli.train import train
 from geseg.errors import GesegError
+from geseg.files import printable
 
 P = ParamSpec("P")
 
@@ -43,7 +44,7 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except GesegError as error:  # anything else is a bug of ours and keeps its traceback
-            typer.echo(f"geseg: {error}", err=True)
+            typer.echo(f"geseg: {printable(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from error
 
     return reporting

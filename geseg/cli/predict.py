@@ -6,13 +6,17 @@ from typing import Annotated
 import typer
 
 from geseg.cli.console import choose_track
+from geseg.cli.interrupt import Interrupt
 from geseg.cli.options import Device, Engine, Overwrite, Quiet
+from geseg.files import printable
 
 
 def predict(
     images: Annotated[Path, typer.Argument(help="Folder of images, or one image.")],
     out: Annotated[Path, typer.Option("-o", "--out", help="Folder for the masks, 8-bit PNG with 0 and 255.")],
-    model: Annotated[Path | None, typer.Option(help="Run folder, .onnx or .safetensors file.")] = None,
+    model: Annotated[
+        Path, typer.Option(help="Run folder, .onnx or .safetensors file; shipped: the weights inside geseg.")
+    ] = Path("shipped"),
     engine: Annotated[Engine, typer.Option(help="auto: onnx where the model is exported.")] = Engine.auto,
     device: Device = "auto",
     probabilities: Annotated[Path | None, typer.Option(help="Folder for probabilities, 16-bit PNG.")] = None,
@@ -24,7 +28,10 @@ def predict(
 ) -> None:
     """Segment a folder of photographs of any size.
 
-    Example: geseg predict images/ -o masks/ --model runs/drive-d4
+    What is done is not done again: the same command goes on where it was interrupted. MASKS/report.json has a row for
+    each photograph: how sure the network is, and whether somebody should look at the mask, and why.
+
+    Example: geseg predict images/ -o masks/
     """
     from geseg.steps.predict import PredictConfig, run
 
@@ -40,10 +47,18 @@ def predict(
         recursive=recursive,
         overwrite=overwrite,
     )
-    result = run(config, track=choose_track(quiet))
-    typer.echo(f"{out}: {result.written} masks at threshold {result.threshold:g}, by {result.model} on {result.device}")
-    for failure in result.failures:
-        typer.echo(f"geseg: {failure}", err=True)
+    with Interrupt() as interrupt:
+        result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
+    done = f"{result.written} masks" + (f", {result.done_before} were done already," if result.done_before else "")
+    typer.echo(f"{out}: {done} at threshold {result.threshold:g}, by {result.model} on {result.device}")
+    typer.echo(f"{result.report}: {result.to_review} of {result.written + result.done_before} photographs need a look")
+    for line in (*result.notes, *result.failures):
+        typer.echo(f"geseg: {printable(line)}", err=True)
     if result.failures:
         typer.echo(f"geseg: {len(result.failures)} images could not be segmented, as listed above", err=True)
+    if result.waiting and interrupt.received:
+        name = interrupt.received.name
+        typer.echo(f"geseg: {name} with {result.waiting} images left; the same command goes on with them", err=True)
+        raise typer.Exit(128 + interrupt.received)
+    if result.failures:
         raise typer.Exit(1)

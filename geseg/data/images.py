@@ -1,13 +1,21 @@
 """Photographs, labels and masks as files: any kind of pixel in, 8-bit RGB or booleans out, and back."""
 
+import io
+import os
+import stat
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Num, UInt8
 from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
 
 from geseg.data.decode import Pixels, decode
+from geseg.data.pngtext import KEY
 from geseg.errors import ImageError
 from geseg.files import atomic_path
 
@@ -19,6 +27,8 @@ IMAGE_SUFFIXES = (
 )
 """Suffixes of images, in lower case; files may have them in upper case."""
 
+ROWS = 64
+"""That are looked up in a table at once, as numpy needs 8 bytes per number for it."""
 OVERLAY_RGB = (0, 255, 255)
 """Cyan: brighter and bluer than the retina, so that it stands out without telling red from green."""
 
@@ -45,7 +55,7 @@ def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
     several pages or frames in any other file are an error, unless the others are marked as its thumbnails or masks.
 
     Raises:
-        ImageError: the file cannot be read as one image of 8 to 16 bits per channel.
+        ImageError: the file cannot be read as one image of 8 to 16 bits per channel and at most 120 megapixels.
     """
     pixels = _read(path)
     values, white = pixels.values, pixels.white
@@ -87,45 +97,83 @@ def read_pixels(path: Path) -> Num[np.ndarray, "h w c"]:
 
 def _scale(values: Num[np.ndarray, "h w c"], white: int, top: int) -> Num[np.ndarray, "h w c"]:
     """Whole numbers in [0, white] as rounded ones in [0, top]."""
-    table = (np.arange(white + 1) * top + white // 2) // white
-    return np.asarray(table.astype(np.min_scalar_type(top))[values])
+    table = ((np.arange(white + 1) * top + white // 2) // white).astype(np.min_scalar_type(top))
+    scaled = np.empty(values.shape, table.dtype)
+    for start in range(0, len(values), ROWS):
+        scaled[start : start + ROWS] = table[values[start : start + ROWS]]
+    return scaled
 
 
 def _read(path: Path) -> Pixels:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _open_steady(path) as file:
             warnings.simplefilter("ignore")  # remarks on metadata that does not matter here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return decode(path)
+            return decode(file)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError(f"{path} does not exist; expected an image") from error
     except Exception as error:  # on damaged files Pillow's plug-ins raise nearly anything
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        reason = "it has no known format" if isinstance(error, UnidentifiedImageError) else " ".join(reason.split())
-        reason = "its compressed pixels are damaged" if reason.startswith("decoder error") else reason
-        raise ImageError(f"{path} cannot be read as an image: {reason}; replace or remove it") from error
+        advice = "make it readable" if isinstance(error, PermissionError) else "replace or remove it"
+        raise ImageError(f"{path} cannot be read as an image: {_reason(error)}; {advice}") from error
 
 
-def write_mask(path: Path, mask: Bool[np.ndarray, "h w"]) -> None:
-    """Write a mask as 8-bit grey PNG, 255 where it is true."""
-    save_png(path, Image.fromarray(mask.astype(np.uint8) * np.uint8(255)))
+@contextmanager
+def _open_steady(path: Path) -> Iterator[BufferedReader]:
+    """An open file that must stay as it is for the block: half of one photograph and half of another is neither.
+
+    One that takes its place meanwhile does no harm, as what is open stays the old one.
+    """
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):  # a folder tells so itself; a pipe would wait for a writer
+        raise ValueError("it is a pipe or a device, expected a file")
+    with path.open("rb") as file:
+        before = os.fstat(file.fileno())
+        try:
+            yield file
+        finally:
+            after = os.fstat(file.fileno())
+            if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                raise ImageError(f"{path} changed while it was read; repeat this when it is complete")
 
 
-def write_probability(path: Path, probability: Float[np.ndarray, "h w"]) -> None:
-    """Write probabilities in [0, 1] as 16-bit grey PNG: round(65535 p)."""
-    save_png(path, Image.fromarray(np.rint(probability.astype(np.float64) * 65535).astype(np.uint16)))
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it has no known format"
+    reason = " ".join((getattr(error, "strerror", None) or str(error) or type(error).__name__).split())
+    if reason.startswith("decoder error"):
+        return "its compressed pixels are damaged"
+    return "its text or its colour profile is too long" if "MAX_TEXT_" in reason else reason
 
 
-def write_overlay(path: Path, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"]) -> None:
-    """Write the photograph with the mask tinted and outlined in cyan, as PNG."""
+def write_mask(path: Path, mask: Bool[np.ndarray, "h w"], text: str | None = None) -> None:
+    """Write a mask as 8-bit grey PNG, 255 where it is true; `text` goes with it, for `pngtext.read_text`."""
+    save_png(path, Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), text)
+
+
+def write_probability(path: Path, probability: Float[np.ndarray, "h w"], text: str | None = None) -> None:
+    """Write probabilities in [0, 1] as 16-bit grey PNG: round(65535 p); `text` as for `write_mask`."""
+    save_png(path, Image.fromarray(np.rint(probability.astype(np.float64) * 65535).astype(np.uint16)), text)
+
+
+def write_overlay(
+    path: Path, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], text: str | None = None
+) -> None:
+    """Write the photograph with the mask tinted and outlined in cyan, as PNG; `text` as for `write_mask`."""
     inner = np.pad(mask, 1)
     inner = mask & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
     opacity = np.where(inner, 0.35, np.where(mask, 0.8, 0.0))[:, :, None]
     mixed = image * (1 - opacity) + np.array(OVERLAY_RGB) * opacity
-    save_png(path, Image.fromarray(np.rint(mixed).astype(np.uint8)))
+    save_png(path, Image.fromarray(np.rint(mixed).astype(np.uint8)), text)
 
 
-def save_png(path: Path, image: Image.Image) -> None:
-    """Write a PNG whole or not at all, whatever the suffix of `path`."""
+def save_png(path: Path, image: Image.Image, text: str | None = None) -> None:
+    """Write a PNG whole or not at all, whatever the suffix of `path`; the same pixels and text make the same bytes."""
+    about = PngInfo()
+    if text is not None:
+        about.add_text(KEY, text)
+    encoded = io.BytesIO()
+    image.save(encoded, format="PNG", pnginfo=about)
     with atomic_path(path) as partial:
-        image.save(partial, format="PNG")
+        partial.write_bytes(encoded.getvalue())  # Pillow, writing to the disk, would not tell that it is full

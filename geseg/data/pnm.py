@@ -8,20 +8,26 @@ import gzip
 import math
 import re
 import warnings
+from collections.abc import Iterator
 from contextlib import nullcontext
-from io import BufferedIOBase
-from pathlib import Path
+from io import BufferedReader
 
 import numpy as np
-from jaxtyping import UInt8, UInt16
-from PIL import Image
+from jaxtyping import Int64, UInt8, UInt16
+
+from geseg.data import limits
 
 GZIP = b"\x1f\x8b"
 MAGIC = tuple(b"P%d" % kind for kind in range(1, 7))
 HEAD = 2**16
 """Bytes within which a header must end; also how far a file is followed beyond its pixels."""
+BLOCK = 2**20
+"""Bytes that are read at once."""
 PLAIN_SAMPLE = 16
 """Bytes that one number of a plain (decimal) file may take, with the spaces around it."""
+LONGEST_NUMBER = 64
+"""Digits; only zeros in front make one so long."""
+SPACES = (b" ", b"\n", b"\t", b"\r", b"\v", b"\f")
 
 GAP = rb"(?:\s|#[^\n]*\n)+"
 HEADER = re.compile(rb"P([1-6])" + GAP + rb"(\d{1,9})" + GAP + rb"(\d{1,9})")
@@ -33,21 +39,23 @@ def is_pnm(start: bytes) -> bool:
     return start == GZIP or start in MAGIC
 
 
-def read(path: Path) -> tuple[UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"], int]:
-    """The samples of a file (c = 1 or 3), and the value that stands for white.
+def read(file: BufferedReader) -> tuple[UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"], int]:
+    """The samples of an open file (c = 1 or 3), and the value that stands for white.
 
     Raises:
         ValueError: what is wrong with the file.
         OSError, EOFError, zlib.error: it cannot be read or unpacked.
     """
-    with path.open("rb") as file:
-        packed = file.read(2) == GZIP
-        file.seek(0)
-        with gzip.GzipFile(fileobj=file) if packed else nullcontext(file) as stream:
-            return _read(stream)
+    file.seek(0)
+    packed = file.read(2) == GZIP
+    file.seek(0)
+    with gzip.GzipFile(fileobj=file) if packed else nullcontext(file) as stream:
+        return _read(stream)
 
 
-def _read(stream: BufferedIOBase) -> tuple[UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"], int]:
+def _read(
+    stream: gzip.GzipFile | BufferedReader,
+) -> tuple[UInt8[np.ndarray, "h w c"] | UInt16[np.ndarray, "h w c"], int]:
     head = stream.read(HEAD)
     if not (header := HEADER.match(head)):
         raise ValueError("it holds no PBM, PGM or PPM, or one with a damaged header")
@@ -57,7 +65,9 @@ def _read(stream: BufferedIOBase) -> tuple[UInt8[np.ndarray, "h w c"] | UInt16[n
         if not (largest := LARGEST.match(head, end)):
             raise ValueError("it names no largest value in its header")
         end, white = largest.end(), int(largest[1])
-    _check(width, height, white)
+    if not 0 < white < 2**16:
+        raise ValueError(f"the largest value in its header is {white}, expected 1 to 65535")
+    limits.check_pixels(width, height)
     shape = (height, width, 3 if kind in (3, 6) else 1)
     rest = Rest(head[end + 1 :], stream)  # one white-space character ends the header
     samples = _plain(rest, shape, kind) if kind < 4 else _binary(rest, shape, kind, white)
@@ -66,24 +76,19 @@ def _read(stream: BufferedIOBase) -> tuple[UInt8[np.ndarray, "h w c"] | UInt16[n
     return samples.astype(np.min_scalar_type(white), copy=False), white
 
 
-def _check(width: int, height: int, white: int) -> None:
-    if not 0 < white < 2**16:
-        raise ValueError(f"the largest value in its header is {white}, expected 1 to 65535")
-    if not width * height:
-        raise ValueError(f"it has {width} x {height} pixels")
-    if Image.MAX_IMAGE_PIXELS is not None and width * height > Image.MAX_IMAGE_PIXELS:
-        raise ValueError(f"it announces {width} x {height} pixels, could be a decompression bomb")
-
-
 class Rest:
     """What follows a header: the bytes that were read along with it, then the stream."""
 
-    def __init__(self, start: bytes, stream: BufferedIOBase) -> None:
+    def __init__(self, start: bytes, stream: gzip.GzipFile | BufferedReader) -> None:
         self.start, self.stream = start, stream
 
-    def read(self, size: int) -> bytes:
-        start, self.start = self.start[:size], self.start[size:]
-        return start + self.stream.read(size - len(start))
+    def read(self, size: int) -> bytearray:
+        """As many bytes, or all that there are, without making room for more than these."""
+        data = bytearray(self.start[:size])
+        self.start = self.start[size:]
+        while len(data) < size and (block := self.stream.read(min(BLOCK, size - len(data)))):
+            data += block
+        return data
 
 
 def _binary(
@@ -104,15 +109,46 @@ def _binary(
 
 
 def _plain(rest: Rest, shape: tuple[int, int, int], kind: int) -> UInt16[np.ndarray, "h w c"]:
-    count = math.prod(shape)
-    text = rest.read(count * PLAIN_SAMPLE + HEAD)
-    text = re.sub(rb"#[^\n]*", b"", text)
+    samples, done, fit = np.empty(math.prod(shape), np.uint16), 0, True
+    for text in _texts(rest, samples.size * PLAIN_SAMPLE + HEAD, kind):
+        numbers = _numbers(text, kind)
+        fit = fit and not ((numbers < 0) | (numbers >= 2**16)).any()
+        part = samples[done : done + len(numbers)]
+        part[:] = numbers[: len(part)]
+        done += len(numbers)
+        if done > samples.size:
+            break
+    if done != samples.size or not fit:
+        raise ValueError(f"it has {done} numbers, expected {samples.size} from 0 to 65535")
+    return 1 - samples.reshape(shape) if kind == 1 else samples.reshape(shape)
+
+
+def _texts(rest: Rest, most: int, kind: int) -> Iterator[bytes]:
+    """What follows, up to so many bytes, in parts of whole numbers; without comments, from # to the end of a line."""
+    begun, comment = b"", False
+    while most > 0 and (block := bytes(rest.read(min(BLOCK, most)))):
+        most -= len(block)
+        if comment:
+            block = block[block.find(b"\n") :] if b"\n" in block else b""
+        text, mark, _ = re.sub(rb"#[^\n]*\n", b"\n", block).partition(b"#")
+        comment = bool(mark) or (comment and not block)
+        text = begun + text
+        cut = len(text) if kind == 1 or comment else max(text.rfind(space) for space in SPACES) + 1
+        begun = text[cut:]
+        if len(begun) > LONGEST_NUMBER:
+            raise ValueError(f"it has a number of more than {LONGEST_NUMBER} digits")
+        yield text[:cut]
+    yield begun
+
+
+def _numbers(text: bytes, kind: int) -> Int64[np.ndarray, " n"]:
     if kind == 1:  # its digits need no space between them
-        text = b" ".join(re.findall(rb"\S", text))
+        digits = text.translate(None, b"".join(SPACES))
+        if digits.strip(b"01"):
+            raise ValueError("it has other characters than 0 and 1")
+        return np.frombuffer(digits, np.uint8).astype(np.int64) - ord("0")
+    if not text.strip():
+        return np.empty(0, np.int64)
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)  # numpy's word for what is no number
-        numbers = np.fromstring(text.decode("ascii"), np.int64, sep=" ")
-    if len(numbers) != count or numbers.min() < 0 or numbers.max() >= 2**16:
-        raise ValueError(f"it has {len(numbers)} numbers, expected {count} from 0 to 65535")
-    samples = numbers.astype(np.uint16).reshape(shape)
-    return 1 - samples if kind == 1 else samples
+        return np.fromstring(text.decode("ascii"), np.int64, sep=" ")

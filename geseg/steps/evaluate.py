@@ -10,6 +10,7 @@ from typing import Any
 from geseg.data.samples import Split
 from geseg.errors import ConfigError
 from geseg.files import atomic_path, refuse_to_overwrite
+from geseg.model.modelheader import read_header
 from geseg.progress import Track, silent
 from geseg.steps import maskfolder, models, moving
 from geseg.steps.maps import of_files, of_model
@@ -148,9 +149,7 @@ def _seen(model: Path, hashes: set[str]) -> list[str]:
     weights = models.find_weights(model)
     if weights.suffix == ".onnx" or not weights.is_file():
         return []
-    from geseg.model import modelfile  # noqa: PLC0415 - imports torch, which an ONNX file does not need
-
-    samples = modelfile.read_header(weights).training.get("samples", {})
+    samples = read_header(weights).training.get("samples", {})
     notes = []
     if seen := hashes & set(samples.get("train", {}).values()):
         notes.append(f"the model was trained on {len(seen)} of these images: their figures flatter it")

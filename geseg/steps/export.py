@@ -18,7 +18,7 @@ from geseg.files import atomic_path, refuse_to_overwrite, sha256
 from geseg.inference.onnx_engine import OnnxEngine
 from geseg.inference.onnxfile import INPUT, OUTPUT, OnnxHeader, write_header
 from geseg.model import modelfile
-from geseg.model.modelfile import ModelHeader
+from geseg.model.modelheader import ModelHeader
 from geseg.model.restrict import restrict
 from geseg.model.unet import UNet
 from geseg.progress import Track, silent

@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
+import geseg
 from geseg.data.fov import find_fov
 from geseg.errors import ConfigError, DataError, ModelFileError
 from geseg.files import sha256
@@ -14,6 +15,9 @@ from geseg.steps.runfolder import ONNX, WEIGHTS
 from geseg.steps.segmenting import Segmenter
 
 EngineName = Literal["auto", "onnx", "torch"]
+SHIPPED = Path("shipped")
+"""Stands for the weights inside the package, wherever a model is named."""
+FOLDER = Path(geseg.__file__).parent / "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +62,22 @@ class Model:
         return self.segmenter.image(image, fov)
 
 
+def place(model: Path) -> Path:
+    """Where a model is: "shipped" means the package's own weights, unless there is something of that name."""
+    return FOLDER if model == SHIPPED and not model.exists() else model
+
+
 def find_weights(model: Path) -> Path:
     """The safetensors file of a run folder, or the file itself."""
+    model = place(model)
     return model / WEIGHTS if model.is_dir() else model
 
 
-def load(model: Path | str, engine: EngineName = "auto", device: str = "auto") -> Model:
+def load(model: Path | str = SHIPPED, engine: EngineName = "auto", device: str = "auto") -> Model:
     """Open a model.
 
     Args:
-        model: a run folder, a .safetensors file or an .onnx file.
+        model: a run folder, a .safetensors file or an .onnx file; by default the weights that ship with geseg.
         engine: "onnx", "torch", or "auto": onnxruntime where there is an ONNX file, else torch.
         device: "auto" (a GPU where one works), "cpu", "cuda" or "cuda:N".
 
@@ -76,7 +86,7 @@ def load(model: Path | str, engine: EngineName = "auto", device: str = "auto") -
         ConfigError: the engine cannot run this kind of file.
         DeviceError: the device is not there.
     """
-    path = _choose_file(Path(model), engine)
+    path = _choose_file(place(Path(model)), engine)
     if path.suffix == ".onnx":
         from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
 

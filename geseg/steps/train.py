@@ -17,7 +17,7 @@ from geseg.inference.torch_engine import choose_device
 from geseg.model import modelfile
 from geseg.model.group import Group
 from geseg.model.losses import LOSSES
-from geseg.model.modelfile import ModelHeader
+from geseg.model.modelheader import ModelHeader, read_header
 from geseg.model.unet import UNet, build, count_parameters, find_widths
 from geseg.progress import Track, silent
 from geseg.steps import batches, runfolder
@@ -209,7 +209,7 @@ class _Run:
             model=model,
             dice=progress.best_dice,
             best_epoch=progress.best_epoch,
-            threshold=modelfile.read_header(model).threshold,
+            threshold=read_header(model).threshold,
             description=self.description,
         )
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
+from geseg.data import limits
 from geseg.data.images import read_image, read_mask, split_suffix, write_mask, write_overlay, write_probability
 from geseg.errors import ImageError
 
@@ -256,9 +257,14 @@ def test_photographs_in_floating_point(tmp_path: Path) -> None:
 
 def test_decompression_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Image.new("L", (30, 30)).save(tmp_path / "a.png")
-    for limit in (500, 100):  # Pillow warns up to twice its limit, and refuses beyond
+    monkeypatch.setattr(limits, "MOST_PIXELS", 899)
+    assert "it has 30 x 30 pixels, more than the 0 megapixels" in error_of(tmp_path / "a.png")
+    monkeypatch.setattr(limits, "MOST_PIXELS", 900)
+    for limit in (500, 450):  # Pillow warns up to twice its limit, and refuses beyond
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        assert "decompression bomb" in error_of(tmp_path / "a.png")
+        assert read_image(tmp_path / "a.png").shape == (30, 30, 3)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert "decompression bomb" in error_of(tmp_path / "a.png")
 
 
 def test_real_photographs_are_read_quickly(real_data: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geseg.data import limits
 from geseg.data.images import read_image
 from geseg.errors import ImageError
 
@@ -127,10 +128,10 @@ def test_pixels_that_end_early(tmp_path: Path, tiff: Tiff, dtype: type, compress
 
 
 def test_bombs(tmp_path: Path, tiff: Tiff, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2 * 37 * 45)
+    monkeypatch.setattr(limits, "MOST_PIXELS", 37 * 45)
     for dtype in (np.uint8, np.uint16):
         read(tmp_path / "a.tif", tiff(noise(3, dtype)))
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 37 * 45 - 1)
+    monkeypatch.setattr(limits, "MOST_PIXELS", 37 * 45 - 1)
     for dtype in (np.uint8, np.uint16):
         assert "decompression bomb" in refused(tmp_path / "a.tif", tiff(noise(3, dtype)))
 

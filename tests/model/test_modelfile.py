@@ -9,7 +9,7 @@ import torch
 from geseg.errors import ModelFileError
 from geseg.model import modelfile
 from geseg.model.group import Group
-from geseg.model.modelfile import ModelHeader
+from geseg.model.modelheader import ModelHeader
 from geseg.model.restrict import restrict
 from geseg.model.unet import build
 

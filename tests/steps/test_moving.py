@@ -5,7 +5,7 @@ import pytest
 
 import geseg
 from geseg.metrics.equivariance import Move
-from geseg.model import modelfile
+from geseg.model.modelheader import read_header
 from geseg.steps.moving import MOVES, run, segment_moved
 from geseg.steps.truths import choose, open_truths
 
@@ -40,7 +40,7 @@ def test_a_plain_net_does_not_move_along(patch_file: Path, tmp_path: Path) -> No
 
     out = tmp_path / "plain"
     train(TrainConfig(patches=patch_file, out=out, group="c1", widths=(4, 4), epochs=2, batch_size=4, device="cpu"))
-    assert modelfile.read_header(out / "model.safetensors").group == "c1"
+    assert read_header(out / "model.safetensors").group == "c1"
     _, photographs, _ = choose(open_truths(patch_file), "test")
     rows = {row.move: row for row in run(geseg.load(out), photographs[:1])}
     assert rows["rot 0"].max_difference == 0

@@ -48,7 +48,7 @@ def test_masks_have_the_names_and_sizes_of_the_photographs(photos: Path, tmp_pat
     names = ["a.png", "b.png", "deep/a.png", "deep/er/c.png"]
     assert result.written == 4
     for folder in (out, p, overlay):
-        assert sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*") if f.is_file()) == names
+        assert sorted(f.relative_to(folder).as_posix() for f in folder.rglob("*.png")) == names
     model = models.load(run_folder)
     image = read_image(photos / "b.tif")
     probability = model.segment(image) * find_fov(image)
@@ -63,7 +63,7 @@ def test_masks_have_the_names_and_sizes_of_the_photographs(photos: Path, tmp_pat
 
 def test_without_recursive_sub_folders_are_left_alone(photos: Path, tmp_path: Path, run_folder: Path) -> None:
     assert run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder)).written == 2
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["a.png", "b.png"]
 
 
 def test_one_file(photos: Path, tmp_path: Path, run_folder: Path) -> None:
@@ -96,7 +96,7 @@ def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, ru
     assert result.written == 2
     (failure,) = result.failures
     assert f"{photos / 'aa.png'} cannot be read as an image" in failure
-    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["a.png", "b.png"]
+    assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["a.png", "b.png"]
 
 
 def test_nothing_is_overwritten_unless_asked(photos: Path, tmp_path: Path, run_folder: Path) -> None:
@@ -104,7 +104,7 @@ def test_nothing_is_overwritten_unless_asked(photos: Path, tmp_path: Path, run_f
     config = {"images": photos, "out": tmp_path / "masks", "model": run_folder}
     with pytest.raises(OutputError, match=r"b\.png exists already"):
         run(PredictConfig(**config))  # type: ignore[arg-type]
-    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["b.png"], "told before any work started"
+    assert [path.name for path in (tmp_path / "masks").glob("*.png")] == ["b.png"], "told before any work started"
     run(PredictConfig(**config, overwrite=True))  # type: ignore[arg-type]
     assert mask(taken).shape == (41, 51)
 
@@ -124,7 +124,6 @@ def test_two_photographs_for_one_mask(photos: Path, tmp_path: Path, run_folder: 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"model": None}, ConfigError, "no model: train one"),
         ({"model": Path("nowhere")}, ModelFileError, "nowhere does not exist; expected a run folder"),
         ({"images": Path("nowhere")}, DataError, "nowhere does not exist; expected an image or a folder"),
         ({"threshold": 50.0}, ConfigError, "threshold is 50.0; expected a probability"),
@@ -165,7 +164,7 @@ def test_with_onnx_neither_torch_nor_e2cnn_is_needed(photos: Path, tmp_path: Pat
     arguments = ["predict", str(photos), "-o", str(tmp_path / "masks"), "--model", str(run_folder / "model.onnx"), "-q"]
     done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, env=os.environ)
     assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "masks").iterdir())) == 2
+    assert len(list((tmp_path / "masks").glob("*.png"))) == 2
 
 
 def test_gzipped_photographs_give_masks_of_their_stem(tmp_path: Path, run_folder: Path, draw_eye: Draw) -> None:
@@ -178,7 +177,7 @@ def test_gzipped_photographs_give_masks_of_their_stem(tmp_path: Path, run_folder
     (tmp_path / "photos" / "IM0002.v1.PPM.GZ").write_bytes(gzip.compress(data))
     for name in ("photos", "plain"):
         run(PredictConfig(images=tmp_path / name, out=tmp_path / f"{name}-masks", model=run_folder))
-    masks = sorted((tmp_path / "photos-masks").iterdir())
+    masks = sorted((tmp_path / "photos-masks").glob("*.png"))
     assert [path.name for path in masks] == ["IM0002.v1.png", "im0001.png"]
     expected = mask(tmp_path / "plain-masks" / "im0001.png")
     assert (expected > 0).any()
@@ -240,4 +239,4 @@ def test_several_pages_are_reported(photos: Path, tmp_path: Path, run_folder: Pa
 def test_one_file_of_a_suffix_that_is_not_looked_for(tmp_path: Path, run_folder: Path, draw_eye: Draw) -> None:
     Image.fromarray(draw_eye(0)[0]).save(tmp_path / "eye.jpe", format="JPEG")
     run(PredictConfig(images=tmp_path / "eye.jpe", out=tmp_path / "masks", model=run_folder))
-    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["eye.png"]
+    assert [path.name for path in (tmp_path / "masks").glob("*.png")] == ["eye.png"]

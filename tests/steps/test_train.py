@@ -15,6 +15,7 @@ from geseg.data.patchfile import PatchFile
 from geseg.errors import ConfigError, DataError, GesegError, OutputError, PatchFileError
 from geseg.files import sha256
 from geseg.model import modelfile
+from geseg.model.modelheader import read_header
 from geseg.model.restrict import restrict
 from geseg.steps import train
 from geseg.steps.prepare import PrepareConfig
@@ -128,7 +129,7 @@ def test_fractions_are_nested(config: TrainConfig, unit: str) -> None:
 
 def test_a_fraction_learns_from_fewer_images_for_as_many_steps(config: TrainConfig) -> None:
     result = run(dataclasses.replace(config, fraction=0.25))
-    header = modelfile.read_header(result.model)
+    header = read_header(result.model)
     assert len(header.training["samples"]["train"]) == 1
     assert config.out is not None
     state = safetensors.safe_open(config.out / "state.safetensors", framework="pt").metadata()
@@ -170,7 +171,7 @@ def test_training_goes_on_from_a_model(config: TrainConfig, alone: TrainConfig) 
     for name, tensor in before.items():
         if "coefficients" in name or "weight" in name:
             torch.testing.assert_close(tensor, after[name], rtol=0, atol=1e-4)
-    old, new = modelfile.read_header(first.model), modelfile.read_header(result.model)
+    old, new = read_header(first.model), read_header(result.model)
     assert new.widths == old.widths
     assert new.threshold == old.threshold
     assert new.training["start_sha256"] == sha256(first.model)
@@ -246,4 +247,4 @@ def test_mistakes(config: TrainConfig, change: dict[str, object], error: type[Ge
 
 def test_a_plain_net_trains_too(config: TrainConfig) -> None:
     result = run(dataclasses.replace(config, group="c1", widths=(4, 6)))
-    assert modelfile.read_header(result.model).group == "c1"
+    assert read_header(result.model).group == "c1"

@@ -1,0 +1,69 @@
+"""What can be said of a photograph before anybody looks at it: how bright, how red, how sharp, how round its view."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+from scipy import ndimage
+
+from geseg.data import fov as views
+from geseg.data import scale
+
+WIDTH = 512
+"""Pixels to which wider fields of view are reduced: what is sharp then does not depend on the camera's resolution."""
+RIM = 0.03
+"""Of the width; so near to the border of the view, its edge counts as detail."""
+FINE, COARSE = 1.0, 3.0
+"""Sigmas of the Gaussians, in reduced pixels, at whose scales edges are compared."""
+STRONGEST = 99
+"""Percentile of the edges that are compared: vessels and the optic disc, not the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Figures of one photograph, rounded so that they are the same when it is turned or mirrored.
+
+    Attributes:
+        brightness: median of the brightest channel in the field of view, in [0, 255].
+        redness: share of the field of view that is redder than green, in [0, 1].
+        sharpness: edges at a fine scale over those at a coarse one: 3 for perfect edges, 1 for blurred ones. More
+            blur lowers it; contrast and brightness do not matter, and white noise raises it.
+        solidity: area of the field of view over that of its convex hull, in (0, 1].
+        fill: the same over that of its bounding box; a disc has 0.785.
+        aspect: longer over shorter side of that box.
+    """
+
+    brightness: float
+    redness: float
+    sharpness: float
+    solidity: float
+    fill: float
+    aspect: float
+
+
+def measure(image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Quality:
+    """Figures of a photograph with a field of view of at least one pixel."""
+    by = min(1.0, WIDTH / (scale.diameter(fov) or max(fov.shape)))
+    shape = (max(1, round(fov.shape[0] * by)), max(1, round(fov.shape[1] * by)))
+    small = scale.resize(image.astype(np.float32).transpose(2, 0, 1), shape)
+    view = scale.shares(fov, shape) > 0.5
+    depth = ndimage.distance_transform_edt(np.pad(view, 1))[1:-1, 1:-1]
+    inner = depth > RIM * max(shape)
+    inner = inner if inner.any() else depth == depth.max()
+    fine, coarse = (np.percentile(edges(small[1], sigma)[inner], STRONGEST) for sigma in (FINE, COARSE))
+    area, rows, columns = int(fov.sum()), np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
+    sides = (int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1))
+    return Quality(
+        brightness=round(float(np.median(small.max(axis=0)[inner])), 1),
+        redness=round(float((small[0] > small[1])[inner].mean()), 3),
+        sharpness=round(float(fine / coarse), 3) if coarse > 0 else 0.0,
+        solidity=round(area / views.hull_area(fov), 4),
+        fill=round(area / (sides[0] * sides[1]), 4),
+        aspect=round(max(sides) / min(sides), 4),
+    )
+
+
+def edges(plane: Float32[np.ndarray, "h w"], sigma: float) -> Float32[np.ndarray, "h w"]:
+    """Length of the gradient at the scale of a Gaussian."""
+    down, right = (ndimage.gaussian_filter(plane, sigma, order=order) for order in ((1, 0), (0, 1)))
+    return np.hypot(down, right)

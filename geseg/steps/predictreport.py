@@ -1,0 +1,97 @@
+"""report.json beside the masks: a row for each photograph, in the order of their names."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from geseg.errors import OutputError
+from geseg.files import atomic_path
+from geseg.steps.origin import Origin
+from geseg.steps.review import Trust
+
+NAME = "report.json"
+FORMAT = 1
+BEGIN = '{\n "report": "geseg predict"'
+"""How every report begins, so that no other file of this name is replaced."""
+Status = Literal["done", "failed", "waiting"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageRow:
+    """What the report says of a photograph; the names are those in the file, and stay."""
+
+    image: str
+    """Its path inside the folder that was given, with slashes."""
+    status: Status
+    """"done": all that was asked for is written; "failed"; "waiting": a signal or an error came first."""
+    reason: str | None = None
+    """Why it failed."""
+    seconds: float | None = None
+    """From reading to writing; null if an earlier run did it."""
+    trust: Trust | None = None
+    """Its fields are in the row, and null unless it is done."""
+
+    def to_json(self) -> dict[str, Any]:
+        trust = self.trust.to_json() if self.trust else dict.fromkeys(f.name for f in dataclasses.fields(Trust))
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)} | trust
+        return {name: value for name, value in values.items() if name != "trust"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a command did; in the file, `origin` is spread out and the counts follow."""
+
+    origin: Origin
+    """What the masks were made with; see `Origin` for its fields."""
+    unlisted: tuple[str, ...]
+    """A line for each sub-folder that could not be listed."""
+    notes: tuple[str, ...]
+    """What else is worth knowing, such as that memory was short."""
+    images: tuple[ImageRow, ...]
+
+    @property
+    def to_review(self) -> int:
+        """How many photographs somebody should look at."""
+        return sum(bool(row.trust and row.trust.review) for row in self.images)
+
+    def count(self, status: Status) -> int:
+        return sum(row.status == status for row in self.images)
+
+    def to_json(self) -> str:
+        """One line per row, and names that are no text escaped."""
+        counts = {status: self.count(status) for status in ("done", "failed", "waiting")}
+        head = dataclasses.asdict(self.origin) | {"format": FORMAT, **counts, "to_review": self.to_review}
+        head |= {"unlisted": self.unlisted, "notes": self.notes}
+        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
+        rows = ",\n  ".join(json.dumps(row.to_json()) for row in self.images)
+        return ",\n ".join([BEGIN, *lines, f'"images": [\n  {rows}\n ]\n}}\n'])
+
+    def write(self, path: Path) -> None:
+        """Write the report whole or not at all.
+
+        Raises:
+            OutputError: its folder cannot be written.
+        """
+        with atomic_path(path) as partial:
+            partial.write_text(self.to_json(), encoding="ascii")
+
+
+def refuse_other(path: Path, overwrite: bool) -> None:
+    """Raise OutputError if another file than a report of geseg is in its place, and `overwrite` is false.
+
+    A report is replaced by that of the next run: all that is in it but the seconds is in the masks, too.
+    """
+    try:
+        with path.open("rb") as file:
+            ours = file.read(len(BEGIN)) == BEGIN.encode()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise OutputError(f"{path} cannot be read: {error.strerror}; expected a report, or nothing there") from error
+    if not ours and not overwrite:
+        raise OutputError(
+            f"{path} exists already and is no report of geseg; choose another place with -o, or replace it with "
+            "--overwrite"
+        )

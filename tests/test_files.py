@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from geseg.errors import OutputError
+from geseg.files import atomic_path, printable, remove_partials
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "a.txt"
+    with suppress(RuntimeError), atomic_path(path) as partial:
+        partial.write_text("half")
+        raise RuntimeError
+    assert not list(path.parent.iterdir())
+    with atomic_path(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists()
+        assert partial.name == f".a.txt.{os.getpid()}.partial"
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_the_longest_name_that_a_file_system_takes(tmp_path: Path) -> None:
+    path = tmp_path / ("ä" * 125 + ".png")
+    with atomic_path(path) as partial:
+        partial.write_text("whole")
+    assert path.read_text() == "whole"
+
+
+def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(OutputError, match=r"^cannot write .*a\.png: (Not a directory|File exists); choose another"):
+        atomic_path(tmp_path / "file" / "a.png").__enter__()
+
+
+def a_dead_process() -> int:
+    done = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    return int(done.stdout)
+
+
+def test_leftovers_of_killed_processes_go_and_nothing_else(tmp_path: Path) -> None:
+    long, living = "x" * 240 + ".png", os.getppid()
+    with atomic_path(tmp_path / long) as partial:
+        leftover = partial.name
+        partial.touch()
+    gone = [f".a.png.{a_dead_process()}.partial", f".a.png.{os.getpid()}.partial", leftover]
+    kept = [
+        f".a.png.{living}.partial",
+        f".b.png.{a_dead_process()}.partial",
+        "a.png",
+        ".a.png.partial",
+        ".a.png.1x.partial",
+    ]
+    for name in (*gone, *kept):
+        (tmp_path / name).write_text("")
+    remove_partials(tmp_path, {"a.png", long})
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, long}
+    remove_partials(tmp_path / "nowhere", {"a.png"})
+
+
+def test_names_in_messages_cannot_command_a_terminal() -> None:
+    name = os.fsdecode(b"\xff\x1b[2Jeye\n\xc3\xa4.png")
+    assert printable(name) == r"\udcff\x1b[2Jeye\nä.png"
