@@ -1,0 +1,32 @@
+"""The model card of the weights that ship says what was measured, of the weights that are there."""
+
+import json
+from pathlib import Path
+
+from geseg.files import sha256
+from geseg.model.modelheader import read_header
+from geseg.steps import models
+
+CARD = (models.FOLDER / "README.md").read_text()
+RESULTS = Path(__file__).parents[1] / "examples" / "results" / "weights.json"
+COLUMNS = ("dice", "cldice", "sensitivity", "specificity", "auc", "ece")
+
+
+def test_the_table_is_that_of_the_results() -> None:
+    rows = [row for row in json.loads(RESULTS.read_text())["summary"] if (row["region"], row["at"]) == ("fov", "fixed")]
+    assert {row["dataset"] for row in rows} >= {"drive", "stare", "chasedb1", "hrf"}
+    for row in rows:
+        if row["by"] == "model":
+            figures = " | ".join(f"{row['mean'][name]:.4f}" for name in COLUMNS)
+            assert f"| {row['dataset']} | {row['images']} | {figures} |" in CARD
+
+
+def test_the_card_names_what_is_there() -> None:
+    weights = models.find_weights(models.SHIPPED)
+    header = read_header(weights)
+    assert sha256(weights) in CARD
+    assert f"threshold {header.threshold:g}" in CARD
+    assert ",".join(map(str, header.widths)) in CARD
+    for split, count in (("train", "46"), ("val", "7")):
+        assert len(header.training["samples"][split]) == int(count)
+        assert f"{count} photographs" in CARD
