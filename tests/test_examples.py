@@ -42,7 +42,7 @@ def test_the_quick_start_ends_in_masks_and_overlays(tmp_path: Path, monkeypatch:
         else:
             subprocess.run([sys.executable, *arguments], check=True)
     for folder in ("masks", "overlays"):
-        names = sorted(path.name for path in Path("quickstart", folder).iterdir())
+        names = sorted(path.name for path in Path("quickstart", folder).glob("*.png"))
         assert names == [f"{number:02}_test.png" for number in range(1, 5)]
 
 

@@ -94,7 +94,10 @@ def test_half_a_probability_stays_on_its_side_of_the_threshold(tmp_path: Path) -
         (np.zeros((3, 9), np.uint8), "has 9x3 pixels, but its photograph 7x5: expected the same"),
         (np.arange(105, dtype=np.uint8).reshape(5, 7, 3), "is in colour; expected a mask or a grey map"),
         (np.linspace(-1, 3, 35, dtype=np.float32).reshape(5, 7), r"has values from -1\.0 to 3\.0; expected 8 or"),
-        (np.where(np.eye(5, 7), np.nan, np.linspace(0, 1, 7)).astype(np.float32), "expected 8 or 16 bits"),
+        (
+            np.where(np.eye(5, 7), np.nan, np.linspace(0, 1, 7)).astype(np.float32),
+            r"has pixels that are no numbers \(NaN or infinite\)",
+        ),
     ],
 )
 def test_what_is_no_map(tmp_path: Path, pixels: np.ndarray, message: str) -> None:
