@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import io
+import itertools
 import json
 import os
 import runpy
@@ -153,7 +154,9 @@ def test_what_is_open_stays_whole_while_its_name_goes(
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG"])
 def test_a_file_that_is_written_again_and_again(tmp_path: Path, kind: str) -> None:
-    """Slowly, so that every state lasts longer than the clock of the file system ticks."""
+    """Slowly, so that every state lasts longer than the clock of the file system ticks, and now and then long enough
+    for a machine that is busy with other things to read it.
+    """
     path, done = tmp_path / "a.png", threading.Event()
     one, other = (encoded(pixels, kind, compression="raw") for pixels in (PHOTO, 255 - PHOTO))
     path.write_bytes(one)
@@ -165,13 +168,16 @@ def test_a_file_that_is_written_again_and_again(tmp_path: Path, kind: str) -> No
                     for part in (data[: len(data) // 2], data[len(data) // 2 :]):
                         time.sleep(0.012)
                         file.write(part)
-                time.sleep(0.012)
+                time.sleep(next(rests))
 
+    rests = itertools.cycle([0.012] * 5 + [0.2])
     thread = threading.Thread(target=write)
     thread.start()
-    shown = refused = 0
+    deadline = time.monotonic() + 60
+    shown = refused = tries = 0
     try:
-        for _ in range(300):
+        while tries < 300 or (not (shown and refused) and time.monotonic() < deadline):
+            tries += 1
             try:
                 found = read_image(path)
             except ImageError:
