@@ -1,15 +1,16 @@
 """Layers that commute with a group, and the plain layers that take their place in a restricted net."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from geseg.model import kernels
 from geseg.model.group import Group
@@ -31,7 +32,7 @@ class SteerableConv2d(nn.Module):
     angles hold up to the sampling of the pixel grid. The state is the coefficients alone, in training and evaluation.
 
     Shapes:
-        input:  float[B, in_fields * |ρ_in|, H, W]
+        input:  float[B, in_fields * |ρ_in|, H, W], in one part or several
         output: float[B, out_fields * |ρ_out|, H, W]
     """
 
@@ -63,9 +64,78 @@ class SteerableConv2d(nn.Module):
         sizes = {"o": out, "i": in_, "p": self.out_size, "q": self.in_size, "h": self.kernel_size}
         return rearrange(flat, "(o i) (p q h w) -> (o p) (i q) h w", **sizes)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *parts: Tensor) -> Tensor:
         bias = None if self.bias is None else self.bias.repeat_interleave(self.out_size)
-        return F.conv2d(x, self.kernel(), bias, padding=self.kernel_size // 2)
+        return convolve(parts, self.kernel(), bias)
+
+
+class PlainConv2d(nn.Conv2d):
+    """An ordinary convolution that keeps height and width, and takes its input in parts as `SteerableConv2d` does."""
+
+    def forward(self, *parts: Tensor) -> Tensor:
+        return convolve(parts, self.weight, self.bias)
+
+
+def convolve(
+    parts: Sequence[Tensor], kernel: Float[Tensor, "out_channels in_channels k k"], bias: Tensor | None
+) -> Float[Tensor, "b out_channels h w"]:
+    """Convolve stacks of channels as if they were concatenated, which would copy the largest maps there and back."""
+    size, start, total = kernel.shape[-1], 0, None
+    for part in parts:
+        own = kernel[:, start : start + part.shape[1]]
+        term = F.conv2d(part, own, bias if total is None else None, padding=size // 2)
+        total = term if total is None else total + term
+        start += part.shape[1]
+    assert total is not None, "a convolution has an input"
+    assert start == kernel.shape[1], "the parts are all channels"
+    return total
+
+
+class _SharedNorm(torch.autograd.Function):
+    """`FieldNorm` while it learns: torch's kernels see channels, and what a field shares is added up between them.
+
+    Regrouping the channels of a field into one, so that `nn.BatchNorm2d` did all of it, would cost the memory layout in
+    which convolutions, pooling and upsampling are fast (channels last; a step of a d4 net took half as long again).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The normalised `x`, and the mean and (biased) variance of each field."""
+        per = x.shape[1] // len(weight)
+        channel_mean, channel_var = (
+            t.view(-1, per) for t in torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
+        )
+        mean = channel_mean.mean(1)
+        var = (channel_var + (channel_mean - mean[:, None]).square()).mean(1)
+        m, v, w, b = (t.to(mean.dtype).repeat_interleave(per) for t in (mean, var, weight, bias))
+        ctx.save_for_backward(x, m, v, w)
+        ctx.per, ctx.eps = per, eps
+        ctx.mark_non_differentiable(mean, var)
+        return F.batch_norm(x, m, v, w, b, eps=eps), mean, var
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        """With y = w x' + b, x' = (x - m) / s and sums over the n values of a field, Ioffe & Szegedy's gradient.
+
+        dx = w / s (dy - sum(dy) / n - x' sum(dy x') / n): the first term is that of a norm whose statistics are
+        constants, the other two are again a norm of x.
+        """
+        x, mean, var, weight = ctx.saved_tensors
+        norm_backward = torch.ops.aten.native_batch_norm_backward
+        of_constants = norm_backward(grad, x, weight, mean, var, None, None, False, ctx.eps, [True, True, True])
+        dx, *sums = of_constants
+        d_weight, d_bias = (t.view(-1, ctx.per).sum(1) for t in sums)
+        by = -weight * (var + ctx.eps).rsqrt() / (x.numel() // len(d_weight))
+        scale, shift = (by * t.repeat_interleave(ctx.per) for t in (d_weight, d_bias))
+        dx += F.batch_norm(x, mean, var, scale, shift, eps=ctx.eps)
+        return dx, d_weight, d_bias, None
 
 
 class FieldNorm(nn.Module):
@@ -84,13 +154,23 @@ class FieldNorm(nn.Module):
         self.norm = nn.BatchNorm2d(fields)
 
     def forward(self, x: Tensor) -> Tensor:
-        b, c, h, w = x.shape
-        if x.is_contiguous(memory_format=torch.channels_last):  # both views are free, and the kernel is torch's own
-            pixels = x.permute(0, 2, 3, 1).reshape(b * h * w, self.fields, self.channels_per_field, 1)
-            normed: Tensor = self.norm(pixels)
-            return normed.reshape(b, h, w, c).permute(0, 3, 1, 2)
-        normed = self.norm(x.reshape(b, self.fields, self.channels_per_field * h, w))
-        return normed.reshape(b, c, h, w)
+        norm, per = self.norm, self.channels_per_field
+        if per == 1:
+            normed: Tensor = norm(x)
+            return normed
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
+        assert norm.momentum is not None
+        if not self.training:
+            of_field = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
+            mean, var, weight, bias = (t.repeat_interleave(per) for t in of_field)
+            return F.batch_norm(x, mean, var, weight, bias, eps=norm.eps)
+        normed, mean, var = _SharedNorm.apply(x, norm.weight, norm.bias, norm.eps)  # type: ignore[no-untyped-call]
+        values = x.numel() // self.fields
+        with torch.no_grad():
+            norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+            norm.running_var.lerp_((var * (values / (values - 1))).to(norm.running_var.dtype), norm.momentum)
+        return normed
 
     def scale_and_shift(self) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
         """The affine map per channel that the norm is in evaluation mode."""
@@ -140,7 +220,7 @@ class PlainLayers:
 
     def conv(self, in_fields: Fields, out_fields: Fields, kernel_size: int, bias: bool) -> nn.Module:
         in_, out = (f.count * (self.channels_per_field if f.rep == "regular" else 1) for f in (in_fields, out_fields))
-        conv = nn.Conv2d(in_, out, kernel_size, padding=kernel_size // 2, bias=bias or self.folded)
+        conv = PlainConv2d(in_, out, kernel_size, bias=bias or self.folded)
         nn.init.kaiming_normal_(conv.weight, nonlinearity="relu")
         return conv
 

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,7 +19,10 @@ GROWTH = 1.75
 
 
 class Block(nn.Module):
-    """Convolution, norm, ReLU, twice; ReLU commutes with the group because regular fields permute their channels."""
+    """Convolution, norm, ReLU, twice, of fields that come in one part or several.
+
+    ReLU commutes with the group because regular fields permute their channels.
+    """
 
     def __init__(self, layers: Layers, in_fields: Fields, width: int) -> None:
         super().__init__()
@@ -28,10 +30,10 @@ class Block(nn.Module):
         self.convs = nn.ModuleList(layers.conv(before, fields, 3, bias=False) for before in (in_fields, fields))
         self.norms = nn.ModuleList(layers.norm(width) for _ in range(2))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, *parts: Tensor) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x = F.relu(norm(conv(x)), inplace=True)
-        return x
+            parts = (F.relu(norm(conv(*parts)), inplace=True),)
+        return parts[0]
 
 
 class UNet(nn.Module):
@@ -67,7 +69,7 @@ class UNet(nn.Module):
             x = block(F.max_pool2d(x, 2))
         for block in self.up:
             x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(torch.cat([skips.pop(), x], 1))
+            x = block(skips.pop(), x)
         logits: Tensor = self.head(x)
         return logits
 

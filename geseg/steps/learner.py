@@ -55,9 +55,6 @@ class Learner:
 
     def __init__(self, net: UNet, loss: Loss, learning_rate: float, device: torch.device, precision: str) -> None:
         self.device, self.precision, self.loss = device, precision, loss
-        # oneDNN's bfloat16 convolutions and the norm are fastest on plain NCHW; all others want the channels last
-        plain = device.type == "cpu" and precision == "bf16"
-        self.memory_format = torch.contiguous_format if plain else torch.channels_last
         self.net = net.to(device).train()
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         """The net with averaged weights: the one to validate and to keep."""
@@ -73,7 +70,7 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.net(image.contiguous(memory_format=self.memory_format))
+            logits = self.net(image.contiguous(memory_format=torch.channels_last))
         loss = self.loss(logits.float(), label, fov)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
