@@ -1,4 +1,4 @@
-"""The import directions: cli -> steps -> {data | model | metrics | inference} -> {errors, progress, files}."""
+"""The import directions: cli -> steps -> {data | model | metrics | inference} -> {errors, progress, files, headers}."""
 
 import ast
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "geseg"
-BASE = {"errors", "progress", "files"}
+BASE = {"errors", "progress", "files", "headers"}
 MIDDLE = {"data", "model", "metrics", "inference"}
 ALLOWED = {
     "cli": {"cli", "steps", "data", *BASE, ""},

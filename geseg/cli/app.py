@@ -9,6 +9,7 @@ import typer
 import geseg
 from geseg.cli.evaluate import evaluate
 from geseg.cli.export import export
+from geseg.cli.info import info
 from geseg.cli.predict import predict
 from geseg.cli.prepare import prepare
 from geseg.cli.train import train
@@ -44,7 +45,8 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except GesegError as error:  # anything else is a bug of ours and keeps its traceback
-            typer.echo(f"geseg: {printable(str(error))}", err=True)
+            if not error.told:
+                typer.echo(f"geseg: {printable(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from error
 
     return reporting
@@ -56,6 +58,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "eval": evaluate,
     "export": export,
     "predict": predict,
+    "info": info,
 }
 for name, command in COMMANDS.items():
     app.command(name)(report_errors(command))

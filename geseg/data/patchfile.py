@@ -8,6 +8,8 @@
 - /images/<index>/label: uint8[h, w], 0 or 255; missing where the data set has none
 - /images/<index>/second: uint8[h, w], 0 or 255: the label of a second observer; missing where there is none
 - /images/<index>/fov: uint8[h, w], 0 or 255
+
+Every block of pixels carries its Fletcher-32 checksum, and a line before the HDF5 file proper the SHA-256 of all of it.
 """
 
 import dataclasses
@@ -16,18 +18,20 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import h5py
 import numpy as np
 from jaxtyping import Bool, Int32, Integer, UInt8
 
 import geseg
+from geseg import headers
+from geseg.data import hdf5, hdf5writing, limits
 from geseg.data.samples import Split
 from geseg.errors import PatchFileError
 
-FORMAT = 3
-EXPECTED = "expected a patch file: make one with `geseg prepare`"
+FORMAT = 4
+PACKED = {"compression": "lzf", "fletcher32": True}
 TRUE = np.uint8(255)
 
 
@@ -63,7 +67,6 @@ class SourceRecord:
     """A folder that went into the file."""
 
     dataset: str
-    folder: str
     layout: str
     protocol: str | None
     """Which of the splits in use it follows, where there are several or none is official."""
@@ -95,14 +98,12 @@ class PatchHeader:
 
     @classmethod
     def from_json(cls, text: str) -> "PatchHeader":
-        """The header from its text; KeyError, TypeError or ValueError if it is not one."""
-        fields: dict[str, Any] = json.loads(text)
-        sources = tuple(SourceRecord(**source) for source in fields.pop("sources"))
-        samples = tuple(
-            SampleRecord(**{**sample, "mean": tuple(sample["mean"]), "std": tuple(sample["std"])})
-            for sample in fields.pop("samples")
-        )
-        return cls(**fields, sources=sources, samples=samples)
+        """The header from its text; ValueError if it is not one."""
+        header = headers.build(cls, headers.parse(text))
+        for record in header.samples:
+            if not 0 < record.height * record.width <= limits.MOST_PIXELS or record.patches < 0:
+                raise ValueError(f"sample {record.id} has {record.width} x {record.height} pixels")
+        return header
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,12 +138,15 @@ def write(path: Path, header: PatchHeader, stream: Iterable[TrainPatches | Whole
         The header with the records of all samples, as it was stored.
     """
     p, records = header.patch_size, []
-    with h5py.File(path, "w", libver="v108") as file:  # the default limits the header to 64 KiB
+    if 5 * p * p > hdf5.LARGEST_CHUNK:
+        raise PatchFileError(f"patches of {p} x {p} pixels are too large to keep; choose a smaller --patch-size")
+    with hdf5writing.create(path, hdf5.BLOCK) as (file, check):
         train = file.create_group("train")
-        chunk = {"chunks": (1, p, p, 5), "compression": "lzf"}  # one patch is one read
+        chunk = {"chunks": (1, p, p, 5), **PACKED}  # one patch is one read
         patches = train.create_dataset("patches", (0, p, p, 5), np.uint8, maxshape=(None, p, p, 5), **chunk)
-        index = train.create_dataset("sample", (0,), np.int32, chunks=(4096,), maxshape=(None,))
+        index = train.create_dataset("sample", (0,), np.int32, chunks=(4096,), maxshape=(None,), fletcher32=True)
         for number, sample in enumerate(stream):
+            check()
             if isinstance(sample, WholeImage):
                 records.append(sample.record)
                 write_whole(file.create_group(f"images/{number}"), sample)
@@ -155,17 +159,18 @@ def write(path: Path, header: PatchHeader, stream: Iterable[TrainPatches | Whole
             index[start:end] = number
         header = dataclasses.replace(header, samples=tuple(records))
         file.attrs["geseg"] = header.to_json()
+    hdf5.seal(path)
     return header
 
 
 def write_whole(group: h5py.Group, sample: WholeImage) -> None:
     """Store one validation or test sample."""
-    group.create_dataset("image", data=sample.image, compression="lzf")
-    group.create_dataset("fov", data=sample.fov * TRUE, compression="lzf")
+    group.create_dataset("image", data=sample.image, **PACKED)
+    group.create_dataset("fov", data=sample.fov * TRUE, **PACKED)
     if sample.label is not None:
-        group.create_dataset("label", data=sample.label * TRUE, compression="lzf")
+        group.create_dataset("label", data=sample.label * TRUE, **PACKED)
     if sample.second is not None:
-        group.create_dataset("second", data=sample.second * TRUE, compression="lzf")
+        group.create_dataset("second", data=sample.second * TRUE, **PACKED)
 
 
 class PatchFile:
@@ -178,6 +183,7 @@ class PatchFile:
     def __init__(self, path: Path, header: PatchHeader) -> None:
         self.path, self.header = path, header
         self._file: h5py.File | None = None
+        self._patches: h5py.Dataset | None = None
         self._process = 0
 
     @classmethod
@@ -200,30 +206,45 @@ class PatchFile:
 
     def __setstate__(self, state: tuple[Path, PatchHeader]) -> None:
         self.path, self.header = state
-        self._file, self._process = None, 0
+        self._file, self._patches, self._process = None, None, 0
 
     def close(self) -> None:
         """Close the handle; the next read opens it again."""
         if self._file is not None and self._process == os.getpid():
             self._file.close()
-        self._file = None
+        self._file = self._patches = None
 
     def _handle(self) -> h5py.File:
         if self._file is None or self._process != os.getpid():
-            self._file, self._process = open_hdf5(self.path), os.getpid()
+            self._file, self._process = hdf5.open_file(self.path), os.getpid()
+            self._patches = None
         return self._file
 
     @property
     def train_samples(self) -> Int32[np.ndarray, "n"]:  # noqa: F821
         """Per training patch, which of `header.samples` it is from."""
-        return np.asarray(self._handle()["train/sample"][:])
+        counts = [record.patches if record.split == "train" else 0 for record in self.header.samples]
+        file = self._handle()
+        with hdf5.reading(self.path, "the list of its training patches"):
+            found = np.asarray(hdf5.dataset(file, "train/sample", (sum(counts),), np.int32)[:])
+            if not np.array_equal(found, np.repeat(np.arange(len(counts)), counts)):
+                raise ValueError("it is not that of the header")
+        return found
 
     def train_patches(self, indices: Sequence[int] | Integer[np.ndarray, "b"]) -> UInt8[np.ndarray, "b p p 5"]:  # noqa: F821
-        """The training patches of these indices, in this order; one read each."""
-        patches = self._handle()["train/patches"]
-        out = np.empty((len(indices), *patches.shape[1:]), np.uint8)
-        for place, index in enumerate(indices):
-            patches.read_direct(out, np.s_[int(index)], np.s_[place])
+        """The training patches of these indices, in this order; one read each.
+
+        Raises:
+            PatchFileError: the file is damaged.
+        """
+        file, p = self._handle(), self.header.patch_size
+        with hdf5.reading(self.path, "the training patches"):
+            if self._patches is None:
+                count = sum(record.patches for record in self.header.samples if record.split == "train")
+                self._patches = hdf5.dataset(file, "train/patches", (count, p, p, 5), np.uint8)
+            out = np.empty((len(indices), p, p, 5), np.uint8)
+            for place, index in enumerate(indices):
+                self._patches.read_direct(out, np.s_[int(index)], np.s_[place])
         return out
 
     def whole(self, split: Literal["val", "test"]) -> Iterator[WholeImage]:
@@ -233,38 +254,43 @@ class PatchFile:
                 yield self.whole_image(number)
 
     def whole_image(self, index: int) -> WholeImage:
-        """The validation or test sample `header.samples[index]`."""
-        group = self._handle()[f"images/{index}"]
-        label, second = (group[name][:] > 0 if name in group else None for name in ("label", "second"))
-        return WholeImage(self.header.samples[index], group["image"][:], label, group["fov"][:] > 0, second)
+        """The validation or test sample `header.samples[index]`; PatchFileError if the file is damaged."""
+        file, record = self._handle(), self.header.samples[index]
+        shape = record.height, record.width
+
+        def read(name: str, *channels: int) -> np.ndarray:
+            return np.asarray(hdf5.dataset(file, f"images/{index}/{name}", (*shape, *channels), np.uint8)[:])
+
+        with hdf5.reading(self.path, f"image {record.dataset}/{record.id}"):
+            label = read("label") > 0 if record.labelled else None
+            second = read("second") > 0 if record.second_sha256 else None
+            return WholeImage(record, read("image", 3), label, read("fov") > 0, second)
 
 
 def read_header(path: Path) -> PatchHeader:
-    """Read the header of a patch file, or raise PatchFileError."""
-    with open_hdf5(path) as file:
-        text = file.attrs.get("geseg")
-    if not isinstance(text, str):
-        raise PatchFileError(f"{path} is an HDF5 file of another program; {EXPECTED}")
+    """Read the header of a patch file, after checking that the file is as it was written.
+
+    Raises:
+        PatchFileError: it is not, is no patch file, or of another format number.
+    """
+    sealed = hdf5.check_seal(path)  # first: HDF5 itself may crash on damaged files
+    with hdf5.open_file(path) as file, hdf5.reading(path, "its header"):
+        text = hdf5.read_text(file, "geseg")
+    if text is None:
+        raise PatchFileError(f"{path} is an HDF5 file of another program; {hdf5.EXPECTED}")
     try:
-        fields = json.loads(text)
-        if (number := fields["format"]) != FORMAT:
+        fields = headers.parse(text)
+        if (number := fields.get("format")) is None:
+            raise ValueError("it has no format number")
+        if number != FORMAT:
             writer = fields.get("geseg_version", "of unknown version")
             raise PatchFileError(
                 f"{path} is a patch file of format {number}, written by geseg {writer}; expected format {FORMAT}: "
                 "prepare it again"
             )
-        return PatchHeader.from_json(text)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PatchFileError(f"{path} has a damaged header ({error}); {EXPECTED}") from error
-
-
-def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file for reading, or raise PatchFileError."""
-    if not path.exists():
-        raise PatchFileError(f"{path} does not exist; {EXPECTED}")
-    if path.is_dir():
-        raise PatchFileError(f"{path} is a folder; {EXPECTED}")
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise PatchFileError(f"{path} cannot be read as HDF5 ({error}); {EXPECTED}") from error
+        header = PatchHeader.from_json(text)
+    except ValueError as error:
+        raise PatchFileError(f"{path} has a damaged header ({error}); {hdf5.EXPECTED}") from error
+    if not sealed:
+        raise PatchFileError(f"{path} is damaged: it has no checksum; prepare it again")
+    return header

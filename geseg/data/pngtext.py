@@ -10,6 +10,8 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 LONGEST = 1 << 20
 """Bytes of a chunk of text; ours have under a thousand."""
+MOST_CHUNKS = 2**10
+"""That are looked through; ours comes first."""
 
 
 def read_text(path: Path) -> str | None:
@@ -22,7 +24,10 @@ def read_text(path: Path) -> str | None:
         if file.read(len(SIGNATURE)) != SIGNATURE:
             return None
         text = None
-        while len(head := file.read(8)) == 8 and head[4:] != b"IDAT":
+        for _ in range(MOST_CHUNKS):
+            head = file.read(8)
+            if len(head) < 8 or head[4:] == b"IDAT":
+                break
             length, kind = struct.unpack(">I4s", head)
             if kind != b"tEXt" or length > LONGEST:
                 file.seek(length + 4, os.SEEK_CUR)

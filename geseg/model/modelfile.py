@@ -1,5 +1,6 @@
 """CONTRACT 2: a model is one safetensors file with a JSON header; a file from a stranger cannot run code."""
 
+import hashlib
 from pathlib import Path
 
 import safetensors
@@ -9,7 +10,7 @@ import torch
 from geseg.errors import GesegError, ModelFileError
 from geseg.files import atomic_path
 from geseg.model.group import Group
-from geseg.model.modelheader import ModelHeader, read_header
+from geseg.model.modelheader import FORMAT, KEY, SEAL, ModelHeader, read_metadata
 from geseg.model.steerable import PlainLayers
 from geseg.model.unet import UNet, build
 
@@ -17,28 +18,48 @@ from geseg.model.unet import UNet, build
 def save(net: UNet, header: ModelHeader, path: Path) -> None:
     """Write weights and header to one safetensors file, whole or not at all."""
     state = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
-    with atomic_path(path) as partial:
-        safetensors.torch.save_file(state, partial, metadata={"geseg": header.to_json()})
+    text = header.to_json()
+    with atomic_path(path) as partial:  # save_file would report a full disk as an error of its own kind
+        partial.write_bytes(safetensors.torch.save(state, metadata={KEY: text, SEAL: _seal(text, state)}))
 
 
 def load(path: Path) -> tuple[UNet, ModelHeader]:
     """Read a model, in evaluation mode, on the CPU, in float32.
 
     Raises:
-        ModelFileError: the file is missing, no safetensors file, not from geseg, or its weights do not fit its header.
+        ModelFileError: the file is missing, no safetensors file, not from geseg, damaged, or its weights do not fit its
+            header.
     """
-    header = read_header(path)
-    group = Group.parse(header.group)
+    header, metadata = read_metadata(path)
     try:
-        if header.kind == "restricted":
-            net = UNet(PlainLayers(group.order, folded=True), header.widths)
-        else:
-            net = build(group, header.widths)
-        net.load_state_dict(safetensors.torch.load_file(path))
-    except (RuntimeError, safetensors.SafetensorError, GesegError) as error:
-        first = str(error).strip().splitlines()[0]
+        state = safetensors.torch.load_file(path)
+        if header.format == FORMAT and metadata.get(SEAL) != _seal(metadata[KEY], state):
+            raise ModelFileError("its bytes do not fit its checksum")
+        net = _empty_net(header, sum(tensor.numel() for tensor in state.values()))
+        net.load_state_dict(state)
+    except (RuntimeError, ValueError, TypeError, KeyError, safetensors.SafetensorError, GesegError) as error:
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelFileError(f"{path}: the weights do not fit the header ({first}); the file is damaged") from error
     return net.eval(), header
+
+
+def _empty_net(header: ModelHeader, numbers: int) -> UNet:
+    """The net that a header describes; ModelFileError if a file of so many numbers cannot hold its weights."""
+    if sum(width**2 for width in header.widths) > numbers:  # fewer than the convolutions inside of the levels have
+        raise ModelFileError(f"{numbers} numbers are too few for the widths {list(header.widths)}")
+    group = Group.parse(header.group)
+    if header.kind == "restricted":
+        return UNet(PlainLayers(group.order, folded=True), header.widths)
+    return build(group, header.widths)
+
+
+def _seal(text: str, state: dict[str, torch.Tensor]) -> str:
+    """Hexadecimal SHA-256 of a header's text and of all weights: in the order of their names, type, shape and bytes."""
+    digest = hashlib.sha256(text.encode())
+    for name, tensor in sorted(state.items()):
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def versions() -> dict[str, str]:

@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import safetensors
 
+from geseg import headers
 from geseg.errors import GesegError, ModelFileError
 from geseg.model.group import Group
 
-FORMAT = 1
+FORMAT, UNSEALED = 2, 1
+"""What is written, and what is read as well: the same without checksum."""
+KEY, SEAL = "geseg", "geseg_sha256"
+"""Names in the metadata: of the header, and of the checksum of header and weights."""
+MOST_LEVELS = 12
+"""Of a net; its tiles would have sides divisible by 2048."""
 Kind = Literal["trained", "restricted"]
 
 
@@ -51,24 +57,22 @@ class ModelHeader:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError, TypeError, KeyError: the text is something else.
+            ValueError, ConfigError: the text is something else.
         """
-        values = json.loads(text)
-        known = {f.name for f in dataclasses.fields(cls)}
-        if values["format"] != FORMAT:
-            writer = values.get("versions", {}).get("geseg", "unknown")
-            raise ValueError(f"its format is number {values['format']}, written by geseg {writer}")
-        if unknown := set(values) - known:
-            raise ValueError(f"unknown fields {sorted(unknown)}")
-        widths = tuple(int(width) for width in values.pop("widths"))
-        return cls(widths=widths, diameters=_pair(values.pop("diameters", None)), **values)
-
-
-def _pair(values: Sequence[float] | None) -> tuple[float, float] | None:
-    if values is None:
-        return None
-    low, high = map(float, values)
-    return low, high
+        values = headers.parse(text)
+        if (number := values.get("format")) not in (FORMAT, UNSEALED):
+            versions = values.get("versions")
+            writer = versions.get("geseg", "unknown") if isinstance(versions, dict) else "unknown"
+            raise ValueError(f"its format is number {number}, written by geseg {writer}")
+        header = headers.build(cls, values)
+        for name in ("samples", "people"):
+            headers.check(dict[str, dict[str, str]], header.training.get(name, {}), f"training.{name}")
+        Group.parse(header.group)
+        if not 0 < len(header.widths) <= MOST_LEVELS or min(header.widths) < 1 or not 0 <= header.threshold <= 1:
+            raise ValueError(f"widths {list(header.widths)} or threshold {header.threshold} are out of range")
+        if header.diameters is not None and not 0 < header.diameters[0] <= header.diameters[1] < float("inf"):
+            raise ValueError(f"diameters {list(header.diameters)} are out of range")
+        return header
 
 
 def read_header(path: Path) -> ModelHeader:
@@ -77,18 +81,31 @@ def read_header(path: Path) -> ModelHeader:
     Raises:
         ModelFileError: the file is missing, no safetensors file, or not from geseg.
     """
+    return read_metadata(path)[0]
+
+
+def read_metadata(path: Path) -> tuple[ModelHeader, dict[str, str]]:
+    """Read the header, and the texts that hold it and its checksum; errors as for `read_header`."""
     if not path.is_file():
         raise ModelFileError(f"{path} is no file; expected a model such as runs/NAME/model.safetensors (geseg train)")
     try:
+        _check_length(path)
         with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("geseg")
-    except safetensors.SafetensorError as error:
+            metadata = file.metadata() or {}
+    except (safetensors.SafetensorError, ValueError, OSError) as error:
         raise ModelFileError(f"{path} is no safetensors file ({error}); expected a model from geseg train") from error
-    if text is None:
+    if KEY not in metadata:
         raise ModelFileError(f"{path} is a safetensors file of another program; expected a model from geseg train")
     try:
-        header = ModelHeader.from_json(text)
-        Group.parse(header.group)
-    except (ValueError, TypeError, KeyError, GesegError) as error:
+        return ModelHeader.from_json(metadata[KEY]), metadata
+    except (ValueError, GesegError) as error:
         raise ModelFileError(f"{path}: its header cannot be read: {error}; this geseg reads format {FORMAT}") from error
-    return header
+
+
+def _check_length(path: Path) -> None:
+    """Raise ValueError if the length of the header, which comes first, is more than there is or than we write."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    length = struct.unpack("<Q", start)[0] if len(start) == 8 else path.stat().st_size
+    if length > min(headers.LONGEST, path.stat().st_size - 8):
+        raise ValueError(f"its header would have {length} bytes")

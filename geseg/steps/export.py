@@ -16,7 +16,7 @@ from geseg import __version__
 from geseg.errors import ConfigError, ExportError, GesegError
 from geseg.files import atomic_path, refuse_to_overwrite, sha256
 from geseg.inference.onnx_engine import OnnxEngine
-from geseg.inference.onnxfile import INPUT, OUTPUT, OnnxHeader, write_header
+from geseg.inference.onnxfile import INPUT, OUTPUT, OnnxHeader, remove_remarks, write_header
 from geseg.model import modelfile
 from geseg.model.modelheader import ModelHeader
 from geseg.model.restrict import restrict
@@ -126,6 +126,7 @@ def _write(plain: UNet, header: OnnxHeader, path: Path) -> None:
         logging.disable(before)
     assert program is not None
     proto = program.model_proto
+    remove_remarks(proto)
     write_header(proto, header)
     onnx.save_model(proto, str(path))
 

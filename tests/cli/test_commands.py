@@ -15,6 +15,7 @@ import geseg
 from geseg.cli.app import COMMANDS, app
 from geseg.steps.evaluate import EvalConfig
 from geseg.steps.export import ExportConfig
+from geseg.steps.info import InfoConfig
 from geseg.steps.predict import PredictConfig
 from geseg.steps.prepare import PrepareConfig
 from geseg.steps.trainconfig import TrainConfig
@@ -45,6 +46,7 @@ CONFIGS = {
     "eval": (EvalConfig, {"quiet", "json"}),
     "export": (ExportConfig, {"quiet"}),
     "predict": (PredictConfig, {"quiet"}),
+    "info": (InfoConfig, {"json"}),
 }
 
 
@@ -121,9 +123,10 @@ def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_pat
         "--precision", "fp32",
     )  # fmt: skip
     assert code == 0, stderr
-    net, dice, following = stdout.splitlines()
+    net, dice, picture, following = stdout.splitlines()
     assert net == f"{out}/model.safetensors: d4 of widths 1,2 (564 parameters) on cpu in fp32"
     assert re.fullmatch(r"validation Dice \d\.\d{4} at threshold 0\.5, epoch [12]; fixed threshold 0\.\d+", dice)
+    assert picture == f"{out}/curves.png: loss and validation Dice of the epochs"
     assert following == f"next: geseg eval {out} {patch_file}"
     progress = stderr.splitlines()
     assert progress[0].startswith("epoch 1/2, d4 of widths 1,2 (564 parameters) on cpu in fp32: 8 done in ")

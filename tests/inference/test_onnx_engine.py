@@ -94,10 +94,10 @@ def test_a_gpu_that_is_not_used_is_an_error(path: Path, capfd: pytest.CaptureFix
 def test_a_gpu_that_fails_to_start_is_an_error(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = ort.InferenceSession
 
-    def start(*args: object, providers: list[object]) -> ort.InferenceSession:
+    def start(*args: object, providers: list[object], **more: object) -> ort.InferenceSession:
         if providers != ["CPUExecutionProvider"]:
             raise RuntimeError("CUDA failure 101:\n invalid device ordinal")
-        return session(*args, providers=providers)
+        return session(*args, providers=providers, **more)
 
     monkeypatch.setattr(ort, "InferenceSession", start)
     with pytest.raises(DeviceError, match="CUDA failure 101: invalid device ordinal"):

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from geseg.inference import tiling
-from geseg.inference.tiling import OVERLAP, SIZES, Side, place, plan, segment, weights
+from geseg.inference.tiling import OVERLAP, SIZES, Side, place, plan, run, segment, weights
 
 
 class Config(TypedDict, total=False):
@@ -175,6 +175,35 @@ def test_little_is_computed_twice(name: str, h: int, w: int, overhead: float) ->
 @given(h=sides, w=sides, pixels=st.integers(1, 4000))
 def test_batches_have_every_tile_once_and_are_bounded(h: int, w: int, pixels: int) -> None:
     layout = plan(h, w, 2, sizes=(8, 12), overlap=4)
-    batches = list(layout.batches(pixels))
-    assert sum(batches, ()) == layout.tiles
+    batches = list(layout.batches(pixels, layout.tiles))
+    assert [tile for batch in batches for tile in batch] == list(layout.tiles)
     assert all(len(batch) == 1 or len(batch) * layout.tile_pixels <= pixels for batch in batches)
+
+
+@settings(max_examples=60)
+@given(h=sides, w=sides, y=st.integers(0, 69), x=st.integers(0, 69), reach=st.integers(0, 3), seed=st.integers(0, 99))
+def test_tiles_that_are_left_out_change_nothing_that_is_wanted(
+    h: int, w: int, y: int, x: int, reach: int, seed: int
+) -> None:
+    """Whatever is wanted, here a spot, gets the same bytes as from all tiles; what lies in no tile of these is 0."""
+    image, layout = np.random.default_rng(seed).normal(size=(3, h, w)), plan(h, w, 2, sizes=(8, 12), overlap=4)
+    wanted = np.zeros((h, w), bool)
+    wanted[y % h, x % w] = True
+    tiles = layout.near(wanted, reach)
+    whole, part = (run(image, symmetric_net, layout, some) for some in (layout.tiles, tiles))
+    around = np.zeros_like(wanted)
+    around[max(0, y % h - reach) : y % h + reach + 1, max(0, x % w - reach) : x % w + reach + 1] = True
+    np.testing.assert_array_equal(part[around], whole[around])
+    for move in moves().values():
+        moved = plan(*move(wanted).shape, 2, sizes=(8, 12), overlap=4)
+        assert len(moved.near(move(wanted), reach)) == len(tiles)
+
+
+def test_a_photograph_with_wide_borders_leaves_tiles_out() -> None:
+    layout, wanted = plan(700, 3000, 4), np.zeros((700, 3000), bool)
+    wanted[:, 1100:1900] = True
+    tiles = layout.near(wanted, 8)
+    columns = {j for _, j in tiles}
+    assert 0 < len(tiles) < len(layout.tiles)
+    assert columns == {len(layout.columns.positions) - 1 - j for j in columns}, "as symmetric as what is wanted"
+    assert layout.near(np.zeros_like(wanted), 8) == ()

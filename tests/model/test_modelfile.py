@@ -3,6 +3,7 @@ import struct
 from pathlib import Path
 
 import pytest
+import safetensors
 import safetensors.torch
 import torch
 
@@ -60,6 +61,43 @@ def test_not_a_safetensors_file(tmp_path: Path, content: bytes) -> None:
         modelfile.load(path)
 
 
+def test_the_length_of_the_header_is_checked_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(struct.pack("<Q", 90_000_000) + b"{" + b" " * 89_999_999)
+    monkeypatch.setattr(safetensors, "safe_open", None)
+    with pytest.raises(ModelFileError, match=r"no safetensors file \(its header would have 90000000 bytes\); expected"):
+        modelfile.load(path)
+
+
+def test_any_other_weight_is_noticed(model: Path) -> None:
+    data = bytearray(model.read_bytes())
+    for place in (len(data) - 1, len(data) - 400, data.index(b"0.4") + 2):
+        model.write_bytes(data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :])
+        with pytest.raises(ModelFileError, match=r"\(its bytes do not fit its checksum\); the file is damaged"):
+            modelfile.load(model)
+    model.write_bytes(data)
+    modelfile.load(model)
+
+
+def rewritten(model: Path, **change: object) -> Path:
+    """The file with something else in its header, by somebody who knows how to write its checksum."""
+    text = json.dumps(json.loads(HEADER.to_json()) | change)
+    state = safetensors.torch.load_file(model)
+    metadata = {"geseg": text, "geseg_sha256": modelfile._seal(text, state)}
+    safetensors.torch.save_file(state, model, metadata=metadata)
+    return model
+
+
+def test_a_file_without_its_checksum(model: Path) -> None:
+    state = safetensors.torch.load_file(model)
+    safetensors.torch.save_file(state, model, metadata={"geseg": HEADER.to_json()})
+    with pytest.raises(ModelFileError, match="its bytes do not fit its checksum"):
+        modelfile.load(model)
+    values = json.loads(HEADER.to_json()) | {"format": 1}
+    safetensors.torch.save_file(state, model, metadata={"geseg": json.dumps(values)})
+    assert modelfile.load(model)[1].format == 1, "of before there were any"
+
+
 def test_of_another_program(tmp_path: Path) -> None:
     safetensors.torch.save_file({"x": torch.zeros(1)}, tmp_path / "m.safetensors")
     with pytest.raises(ModelFileError, match="of another program"):
@@ -76,10 +114,18 @@ def test_of_another_program(tmp_path: Path) -> None:
         ({"group": "d5"}, "group 'd5' is not known"),
         ({"surprise": 1}, "unknown fields"),
         ({"widths": [1, 3]}, "the weights do not fit the header"),
+        ({"widths": [10**5, 10**5]}, "numbers are too few for the widths"),
+        ({"widths": [1] * 1000}, "are out of range"),
+        ({"widths": []}, "are out of range"),
+        ({"threshold": float("nan")}, "are out of range"),
+        ({"threshold": "high"}, 'threshold is "high", expected float'),
+        ({"diameters": [9, 3]}, "are out of range"),
+        ({"format": [1]}, r"its format is number \[1\], written by geseg unknown"),
+        ({"training": {"samples": {"train": ["drive/21"]}}}, r"training.samples.train is \["),
+        ({"metrics": [[[]]]}, "metrics is"),
     ],
 )
 def test_a_header_that_does_not_fit(model: Path, change: dict[str, object], message: str) -> None:
-    values = json.loads(HEADER.to_json()) | change
-    safetensors.torch.save_file(safetensors.torch.load_file(model), model, metadata={"geseg": json.dumps(values)})
+    rewritten(model, **change)
     with pytest.raises(ModelFileError, match=message):
         modelfile.load(model)
