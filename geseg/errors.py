@@ -9,6 +9,8 @@ GesegError                      exit code 1
 │   ├── ImageError              a file cannot be read as an image, or has the wrong size
 │   └── PatchFileError          a file is not a patch file of geseg
 ├── ModelFileError              a file is not a model of geseg
+├── StoppedError                a signal asked to stop; the message says what is kept
+├── ProcessError                a process that shares the work has died
 └── ExportError                 an exported model does not do what the original does
 """
 
@@ -20,6 +22,8 @@ class GesegError(Exception):
     """
 
     exit_code = 1
+    told = False
+    """Whether another process, that shares the work and the terminal, has printed it or its cause already."""
 
 
 class ConfigError(GesegError):
@@ -54,6 +58,14 @@ class PatchFileError(DataError):
 
 class ModelFileError(GesegError):
     """A file that is no model, or one of another format number."""
+
+
+class StoppedError(GesegError):
+    """Somebody wished the work to stop before its end."""
+
+
+class ProcessError(GesegError):
+    """Another process, with which this one shares its work, is not there any more."""
 
 
 class ExportError(GesegError):

@@ -1,9 +1,12 @@
-"""How a step tells that it advances, without knowing whether there is a terminal."""
+"""How a step tells that it advances and hears that it should stop, without knowing of terminals and signals."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TypeAlias, TypeVar
 
 T = TypeVar("T")
+
+Stop: TypeAlias = Callable[[], bool]
+"""Asked now and then whether somebody wishes the work to stop."""
 
 
 class Track(Protocol):
@@ -15,3 +18,8 @@ class Track(Protocol):
 def silent(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """The default of every step; `cli/console.py` has the one that draws a bar on stderr."""
     yield from items
+
+
+def never() -> bool:
+    """The default of every step that can be stopped: nobody wishes so."""
+    return False

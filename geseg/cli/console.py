@@ -1,12 +1,16 @@
 """The terminal: results go to stdout, progress to stderr; a bar on a terminal, now and then a line in a log file."""
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from geseg.progress import Track, silent
+
+if TYPE_CHECKING:
+    from geseg.steps.trainconfig import Moment
 
 T = TypeVar("T")
 LOG_SECONDS = 30.0
@@ -19,6 +23,19 @@ def choose_track(quiet: bool) -> Track:
     from rich.console import Console
 
     return draw_bar if Console(stderr=True).is_terminal else log_lines
+
+
+@contextmanager
+def choose_view(quiet: bool) -> Iterator[tuple[Track, "Callable[[Moment], None]"]]:
+    """Track and watch of a training: a live view on a terminal, which draws the bar too, else as `choose_track`."""
+    track = choose_track(quiet)
+    if track is not draw_bar:
+        yield track, lambda _: None
+        return
+    from geseg.cli.liveview import LiveView
+
+    with LiveView() as view:
+        yield silent, view.show
 
 
 def draw_bar(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:

@@ -1,8 +1,16 @@
 """Ctrl-C and a scheduler's SIGTERM, as a wish to stop that a step can ask for."""
 
 import os
+import shlex
 import signal
+import sys
+from collections.abc import Collection
 from types import FrameType, TracebackType
+
+import typer
+
+from geseg.errors import StoppedError
+from geseg.files import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -10,11 +18,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """Within its block the first signal only asks to stop; a second one ends the process as it always would.
 
+    A step that stops with `StoppedError` leaves one line, with what it keeps and `again`, and the signal's exit code.
+
+    Args:
+        unit: what is finished before the work stops.
+        again: the command that goes on with the work.
+
     Attributes:
         received: the signal, once there was one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, unit: str = "photograph", again: str = "") -> None:
+        self.unit, self.again = unit, again
         self.received: signal.Signals | None = None
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
 
@@ -26,6 +41,10 @@ class Interrupt:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._restore()
+        if isinstance(error, StoppedError) and self.received:
+            if not error.told:
+                typer.echo(f"geseg: {self.received.name}: {printable(error)}; go on with: {self.again}", err=True)
+            raise typer.Exit(128 + self.received) from error
 
     def wanted(self) -> bool:
         """Whether to stop."""
@@ -34,8 +53,16 @@ class Interrupt:
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
-        os.write(2, b"\ngeseg: stops after this photograph; once more to stop at once\n")  # print may be busy
+        if os.isatty(2):  # in a log file it would help nobody; and print may be busy
+            os.write(2, f"\ngeseg: stops after this {self.unit}; once more to stop at once\n".encode())
 
     def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+
+
+def typed_again(without: Collection[str] = (), more: str = "") -> str:
+    """The command line of this process for another try, as a shell wants it: without some options, with one more."""
+    words = [word for word in sys.argv[1:] if word not in without]
+    program = "torchrun ... -m geseg" if "TORCHELASTIC_RUN_ID" in os.environ else "geseg"
+    return f"{program} {shlex.join([*words, *([more] if more and more not in words else [])])}"

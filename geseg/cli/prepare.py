@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from geseg.cli.console import choose_track
+from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Overwrite, Quiet, Seed
 
 
@@ -40,20 +41,21 @@ def prepare(
 
     Example: geseg prepare drive/
     """
-    from geseg.steps.prepare import PrepareConfig, run
+    with Interrupt(again=typed_again()) as interrupt:
+        from geseg.steps.prepare import PrepareConfig, run
 
-    config = PrepareConfig(
-        sources=tuple(sources),
-        out=out,
-        patch_size=patch_size,
-        patches_per_image=patches_per_image,
-        diameter=diameter,
-        val_fraction=val_fraction,
-        protocols=tuple(protocols),
-        orientation_shift=orientation_shift,
-        seed=seed,
-        overwrite=overwrite,
-    )
-    result = run(config, track=choose_track(quiet))
+        config = PrepareConfig(
+            sources=tuple(sources),
+            out=out,
+            patch_size=patch_size,
+            patches_per_image=patches_per_image,
+            diameter=diameter,
+            val_fraction=val_fraction,
+            protocols=tuple(protocols),
+            orientation_shift=orientation_shift,
+            seed=seed,
+            overwrite=overwrite,
+        )
+        result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
     typer.echo(f"{result.out}: {'; '.join(result.contents())}")
     typer.echo(f"next: geseg train {result.out}")

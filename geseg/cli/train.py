@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_track
+from geseg.cli.console import choose_view
+from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Device, FractionOf, Loss, Overwrite, Patches, Precision, Quiet, Seed
 
 
@@ -42,35 +43,43 @@ def train(
 ) -> None:
     """Train an equivariant U-Net on a patch file.
 
+    Ctrl-C or SIGTERM stop it after the current step; --resume goes on with the next one. `torchrun --nproc-per-node 2
+    -m geseg train ...` trains on several processes, each with a GPU of its own where there are some.
+
     Example: geseg train --group d4 --fraction 0.25
     """
-    from geseg.data.augment import Augmentation
-    from geseg.steps.train import run
-    from geseg.steps.trainconfig import TrainConfig
+    with Interrupt("step", typed_again(without=["--overwrite"], more="--resume")) as interrupt:
+        from geseg.data.augment import Augmentation
+        from geseg.steps.distributed import is_first
+        from geseg.steps.train import run
+        from geseg.steps.trainconfig import TrainConfig
 
-    config = TrainConfig(
-        patches=patches,
-        out=out,
-        group=group,
-        start=start,
-        params=params,
-        widths=_parse_widths(widths),
-        fraction=fraction,
-        fraction_of=fraction_of.value,
-        loss=loss.value,
-        augmentation=Augmentation(colour=colour, scale=scale, mirror=mirror, rotation=rotation),
-        epochs=epochs,
-        minutes=minutes,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-        seed=seed,
-        device=device,
-        precision=precision.value,
-        resume=resume,
-        overwrite=overwrite,
-    )
-    result = run(config, track=choose_track(quiet))
+        config = TrainConfig(
+            patches=patches,
+            out=out,
+            group=group,
+            start=start,
+            params=params,
+            widths=_parse_widths(widths),
+            fraction=fraction,
+            fraction_of=fraction_of.value,
+            loss=loss.value,
+            augmentation=Augmentation(colour=colour, scale=scale, mirror=mirror, rotation=rotation),
+            epochs=epochs,
+            minutes=minutes,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience,
+            seed=seed,
+            device=device,
+            precision=precision.value,
+            resume=resume,
+            overwrite=overwrite,
+        )
+        with choose_view(quiet or not is_first()) as (track, watch):
+            result = run(config, track, watch, interrupt.wanted)
+    if not is_first():
+        return
     typer.echo(f"{result.model}: {result.description}")
     if math.isnan(result.dice):
         typer.echo(
@@ -81,6 +90,7 @@ def train(
             f"validation Dice {result.dice:.4f} at threshold 0.5, epoch {result.best_epoch}; "
             f"fixed threshold {result.threshold:g}"
         )
+    typer.echo(f"{result.model.with_name('curves.png')}: loss and validation Dice of the epochs")
     typer.echo(f"next: geseg eval {result.model.parent} {patches}")
 
 

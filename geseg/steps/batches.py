@@ -1,7 +1,12 @@
 """Training batches: patches read from the file, normalised and augmented together in torch."""
 
-from collections.abc import Iterator, Sequence
+import os
+import signal
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -13,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from geseg.data import augment
 from geseg.data.augment import Augmentation, Draws
 from geseg.data.patchfile import PatchFile
+from geseg.errors import ProcessError
 
 Draw: TypeAlias = tuple[int, int, int]
 """A patch to visit: its epoch, which visit of that epoch it is, its index in the file."""
@@ -68,22 +74,65 @@ def order(indices: np.ndarray, per_epoch: int, seed: int, epoch: int) -> list[Dr
     return [(epoch, visit, int(index)) for visit, index in enumerate(visits)]
 
 
-def batches(reader: PatchReader, visits: Sequence[Draw], batch_size: int, device: torch.device) -> Iterator[Raw]:
+def count_workers(device: torch.device) -> int:
+    """How many processes read ahead: on a CPU they would take its cores from the network, and reading is quick."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(4, cores) if device.type == "cuda" else 0
+
+
+def batches(
+    reader: PatchReader,
+    visits: Sequence[Draw],
+    batch_size: int,
+    device: torch.device,
+    share: slice = slice(None),
+) -> Generator[Raw]:
     """Read the visits in batches; the last batch, if it is short, is left out, as its norm statistics would be noisy.
 
-    On a GPU worker processes read ahead; on a CPU they would take its cores from the network, and reading is quick.
+    Of each batch only `share` is read; the rest is for other processes. Closing it ends the processes that read ahead.
     """
-    whole = [list(visits[i : i + batch_size]) for i in range(0, len(visits) - batch_size + 1, batch_size)]
-    on_gpu = device.type == "cuda"
+    whole = [list(visits[i : i + batch_size])[share] for i in range(0, len(visits) - batch_size + 1, batch_size)]
+    workers = count_workers(device)
     loader = DataLoader(
         reader,
         batch_sampler=whole,
         collate_fn=_as_it_is,
-        num_workers=4 if on_gpu else 0,
-        pin_memory=on_gpu,
-        multiprocessing_context="spawn" if on_gpu else None,
+        num_workers=workers,
+        pin_memory=device.type == "cuda",
+        multiprocessing_context="spawn" if workers else None,
     )
-    yield from loader
+    with _signals_held():
+        reading = iter(loader)
+    yield from reading
+
+
+@contextmanager
+def workers_watched() -> Iterator[None]:
+    """Within the block, a process that reads ahead and dies, as torch tells wherever one is, is one line.
+
+    Raises:
+        ProcessError: as said.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise ProcessError(f"a process that reads patches has died ({error}); go on with --resume") from error
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Processes that start meanwhile are deaf to Ctrl-C and SIGTERM: they end with this one, which decides when."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # which lets the signals through when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

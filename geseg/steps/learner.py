@@ -37,12 +37,23 @@ class Progress:
     best_epoch: int = 0
     curve: list[dict[str, float]] = field(default_factory=list)
     """A row per epoch, for the learning curve."""
+    losses: list[float] = field(default_factory=list)
+    """Of the steps of the epoch that was going on; an epoch that is killed begins anew, one that is stopped goes on."""
+    spent: float = 0.0
+    """Seconds of that epoch."""
 
-    def advance(self, loss: float, dice: float, learning_rate: float, seconds: float, patches: int) -> None:
-        """Note the end of an epoch that took `seconds` for `patches`."""
+    @property
+    def elapsed(self) -> float:
+        """Seconds of all that was done, an epoch that was stopped included."""
+        return self.seconds + self.spent
+
+    def advance(self, dice: float, learning_rate: float, batch_size: int) -> None:
+        """Note the end of the epoch that is going on."""
+        loss = math.fsum(self.losses) / len(self.losses)
         self.epoch += 1
-        self.seconds += seconds
-        self.patches += patches
+        self.seconds += self.spent
+        self.patches += len(self.losses) * batch_size
+        self.losses, self.spent = [], 0.0
         self.last_dice = dice
         if dice > self.best_dice or math.isnan(dice):  # without validation images the last epoch is kept
             self.best_dice, self.best_epoch = dice, self.epoch
@@ -71,7 +82,7 @@ class Learner:
             group["lr"] = self.learning_rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.net(image.contiguous(memory_format=torch.channels_last))
-        loss = self.loss(logits.float(), label, fov)
+        loss = self.loss(logits.to(label.dtype), label, fov)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
@@ -97,7 +108,8 @@ class Learner:
         header = {"identity": identity, "steps": self.steps, "progress": dataclasses.asdict(self.progress)}
         with atomic_path(path) as partial:
             copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-            safetensors.torch.save_file(copies, partial, metadata={"geseg": json.dumps(header)})
+            # save_file would report a full disk as an error of its own kind
+            partial.write_bytes(safetensors.torch.save(copies, metadata={"geseg": json.dumps(header)}))
 
     def load(self, path: Path, identity: str) -> None:
         """Continue from what `save` wrote.

@@ -10,9 +10,9 @@ import numpy as np
 from geseg.data import patches, patchfile, scale, split
 from geseg.data.orientation import DIRECTIONS, TEST_BINS, TRAIN_BINS
 from geseg.data.samples import Sample
-from geseg.errors import ConfigError, ImageError
-from geseg.files import atomic_path, refuse_to_overwrite
-from geseg.progress import Track, silent
+from geseg.errors import ConfigError, ImageError, StoppedError
+from geseg.files import atomic_path, refuse_to_overwrite, remove_partials
+from geseg.progress import Stop, Track, never, silent
 from geseg.steps.shift import pack_shifted
 from geseg.steps.sources import find_sources, read_whole
 
@@ -67,16 +67,20 @@ class PrepareResult:
         return [describe_contents(name, self.header) for name in datasets]
 
 
-def run(config: PrepareConfig, track: Track = silent) -> PrepareResult:
+def run(config: PrepareConfig, track: Track = silent, stop: Stop = never) -> PrepareResult:
     """Write the patch file of all sources: patches of the training images, validation and test images whole.
+
+    `stop` is asked before each photograph.
 
     Raises:
         OutputError: the output exists and is not to be replaced, or cannot be written.
         LayoutError: a source is no data set, or incomplete, or two samples have the same name.
         ConfigError: a protocol is none of the sources', or two are of the same source.
         ImageError: files cannot be read, or do not fit their photographs; after all were looked at.
+        StoppedError: `stop` said so; nothing is written.
     """
     refuse_to_overwrite(config.out, config.overwrite)
+    remove_partials(config.out.parent, [config.out.name])
     sources = find_sources(config.sources, config.protocols)
     samples = [sample for source in sources for sample in source.samples]
     if config.orientation_shift:
@@ -92,7 +96,6 @@ def run(config: PrepareConfig, track: Track = silent) -> PrepareResult:
         sources=tuple(
             patchfile.SourceRecord(
                 dataset=source.dataset,
-                folder=source.root.resolve().name,
                 layout=source.layout,
                 protocol=source.protocol,
                 images=len(source.samples),
@@ -102,26 +105,32 @@ def run(config: PrepareConfig, track: Track = silent) -> PrepareResult:
         ),
     )
     with atomic_path(config.out) as partial:
-        header = patchfile.write(partial, header, pack_all(samples, config, track))
+        header = patchfile.write(partial, header, pack_all(samples, config, track, stop))
     return PrepareResult(out=config.out, header=header)
 
 
 def pack_all(
-    samples: Sequence[Sample], config: PrepareConfig, track: Track
+    samples: Sequence[Sample], config: PrepareConfig, track: Track, stop: Stop = never
 ) -> Iterator[patchfile.TrainPatches | patchfile.WholeImage]:
     """Read one sample after the other, all of them even if some cannot be used.
 
     Raises:
         ImageError: at the end, with how many cannot be used and the first reasons.
+        StoppedError: `stop` said so.
     """
     reasons: list[str] = []
+    stopped = False
     for sample in track(samples, "prepare", len(samples)):
+        if stopped := stop():
+            break  # which takes the bar off the terminal before the line is written
         try:
             for packed in pack(sample, config):
                 if not reasons:  # nothing will be kept: the others are only looked at
                     yield packed
         except ImageError as error:
             reasons.append(str(error))
+    if stopped:
+        raise StoppedError(f"nothing is written to {config.out}")
     if reasons:
         shown = [f"({number}) {reason}" for number, reason in enumerate(reasons[:SHOWN], 1)]
         first = reasons[0] if len(reasons) == 1 else "; ".join(shown)

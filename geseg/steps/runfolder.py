@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from geseg.errors import OutputError
-from geseg.files import atomic_path, refuse_to_overwrite
+from geseg.files import atomic_path, refuse_to_overwrite, remove_partials
 
 WEIGHTS, ONNX = "model.safetensors", "model.onnx"
 """The best weights, and what `geseg export` makes of them."""
-STATE, CONFIG, CURVE = "state.safetensors", "config.json", "metrics.csv"
-"""Where to resume, what was asked for, what happened in each epoch."""
+STATE, CONFIG, CURVE, PICTURE = "state.safetensors", "config.json", "metrics.csv", "curves.png"
+"""Where to resume, what was asked for, what happened in each epoch, and the same to look at."""
+BOARD = "tensorboard"
+"""Folder of the same for TensorBoard, where that is installed."""
+FILES = (STATE, WEIGHTS, ONNX, CONFIG, CURVE, PICTURE)
+"""In the order in which they go: without a state nobody can resume a run that lacks its weights."""
 
 
 def check_free(out: Path, resume: bool, overwrite: bool) -> None:
@@ -34,10 +38,17 @@ def clear(out: Path) -> None:
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
-        for name in (WEIGHTS, ONNX, STATE, CONFIG, CURVE):
+        for name in FILES:
             (out / name).unlink(missing_ok=True)
+        for events in (out / BOARD).glob("events.out.tfevents.*"):
+            events.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write the run folder {out}: {error.strerror}; choose another with -o") from error
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove what a run that was killed has left half-written."""
+    remove_partials(out, FILES)
 
 
 def write_config(out: Path, values: dict[str, Any]) -> None:

@@ -1,59 +1,52 @@
 """Train: a patch file to a run folder with a model, its configuration and its learning curve."""
 
-import json
 import math
 import time
-from pathlib import Path
+from contextlib import closing, suppress
 
 import numpy as np
 import torch
 
-from geseg.data.normalise import NORMALISATION
 from geseg.data.patchfile import PatchFile
-from geseg.data.scale import Diameters
-from geseg.errors import ConfigError, DataError
-from geseg.files import sha256
-from geseg.inference.torch_engine import choose_device
+from geseg.errors import ConfigError, DataError, DeviceError, StoppedError
+from geseg.inference.memory import is_out_of_memory
 from geseg.model import modelfile
 from geseg.model.group import Group
 from geseg.model.losses import LOSSES
 from geseg.model.modelheader import ModelHeader, read_header
 from geseg.model.unet import UNet, build, count_parameters, find_widths
-from geseg.progress import Track, silent
-from geseg.steps import batches, runfolder
+from geseg.progress import Stop, Track, never, silent
+from geseg.steps import batches, curves, runfolder
+from geseg.steps.board import Board
+from geseg.steps.distributed import Ranks, join
 from geseg.steps.learner import Learner, choose_precision
+from geseg.steps.lineage import Lineage
 from geseg.steps.models import find_weights
-from geseg.steps.trainconfig import TrainConfig, TrainResult, default_folder
+from geseg.steps.trainconfig import Moment, TrainConfig, TrainResult, Watch, default_folder, unseen
 from geseg.steps.validation import Score, Validation
 
 
-def run(config: TrainConfig, track: Track = silent) -> TrainResult:
+def run(config: TrainConfig, track: Track = silent, watch: Watch = unseen, stop: Stop = never) -> TrainResult:
     """Train a U-Net on a patch file and keep the weights of the epoch with the best validation Dice.
 
     Those of the last epoch if the file has no validation images: nothing else is then chosen by looking at images.
+    `watch` is called after each step; `stop` is asked before it. Of several processes that `torchrun` has started only
+    the first one writes.
 
     Raises:
         PatchFileError, DataError: the patch file cannot be used, or has too few training patches.
         ModelFileError: `config.start` is no model that training has written.
-        OutputError: the run folder holds a run already, and neither `resume` nor `overwrite` is set.
-        ConfigError, DeviceError: options that do not fit together, or a device that is not there.
+        OutputError: the run folder holds a run already, and neither `resume` nor `overwrite` is set; or no more fits.
+        ConfigError, DeviceError: options that do not fit together, a device that is not there or has too little memory.
+        StoppedError: `stop` said so; `resume` goes on with the next step.
+        ProcessError: another process of the training has died.
     """
-    with PatchFile.open(config.patches) as file:
-        device = choose_device(config.device)
-        out = config.out or default_folder(config, file)
-        runfolder.check_free(out, config.resume, config.overwrite)
-        validation = Validation(file)
-        torch.manual_seed(config.seed)
-        net, start = first_net(config)
-        learner = Learner(net, LOSSES[config.loss], config.peak, device, choose_precision(config.precision, device))
-        run_ = _Run(config, out, file, validation, learner, start)
-        if config.resume:
-            learner.load(out / runfolder.STATE, run_.identity)
-        else:
-            runfolder.clear(out)
-        runfolder.write_config(out, config.as_dict() | {"widths": net.widths, "parameters": count_parameters(net)})
-        while run_.goes_on:
-            run_.epoch(track)
+    with join(config.device) as ranks, PatchFile.open(config.patches) as file:
+        run_ = _Run(config, file, ranks)
+        run_.begin()
+        with batches.workers_watched():
+            while run_.goes_on:
+                run_.epoch(track, watch, stop)
         return run_.finish()
 
 
@@ -81,76 +74,164 @@ def first_net(config: TrainConfig) -> tuple[UNet, ModelHeader | None]:
 
 
 class _Run:
-    """One training run: its data, its learner, and the files it keeps."""
+    """One training run: its data, its learner, and the files it keeps; nothing is touched before `begin`."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        out: Path,
-        file: PatchFile,
-        validation: Validation,
-        learner: Learner,
-        start: ModelHeader | None,
-    ) -> None:
-        self.config, self.out, self.file, self.validation, self.learner = config, out, file, validation, learner
-        self.start = start
+    def __init__(self, config: TrainConfig, file: PatchFile, ranks: Ranks) -> None:
+        self.config, self.ranks = config, ranks
+        self.out = config.out or default_folder(config, file)
+        if ranks.first:
+            runfolder.check_free(self.out, config.resume, config.overwrite)
+            self.validation = Validation(file)
+        self.validates = any(record.split == "val" for record in file.header.samples)
+        self.share = ranks.share(config.batch_size)
+        torch.manual_seed(config.seed)
+        net, start = first_net(config)
+        precision = choose_precision(config.precision, ranks.device)
+        self.learner = Learner(net, LOSSES[config.loss], config.peak, ranks.device, precision)
+        ranks.connect(self.learner)
         self.reader = batches.PatchReader(file, config.augmentation, config.seed)
         self.indices = choose_patches(self.reader.sample_of, config)
         self.per_epoch = len(self.reader.sample_of)
-        parents = {"patches": sha256(config.patches)}
-        if config.start is not None:
-            parents["start"] = sha256(find_weights(config.start))
-        self.identity = json.dumps(config.as_dict() | parents | {"epochs": config.epochs})
-        if len(self.indices) < 1 or self.per_epoch < config.batch_size:
+        self.steps = self.per_epoch // config.batch_size
+        learned = np.unique(self.reader.sample_of[self.indices])
+        self.lineage = Lineage.of(config, file.header.samples, learned, start)
+        if len(self.indices) < 1 or not self.steps:
             raise DataError(
                 f"{config.patches} has {self.per_epoch} training patches, expected at least one batch of "
                 f"{config.batch_size}; prepare it with more --patches-per-image"
             )
 
+    def begin(self) -> None:
+        """Read the state of the run in the folder, or empty the folder for a new one, which can be resumed at once."""
+        config, state = self.config, self.out / runfolder.STATE
+        if config.resume:
+            self.learner.load(state, self.lineage.identity)
+        if not self.ranks.first:
+            return
+        runfolder.remove_leftovers(self.out)
+        if not config.resume:
+            runfolder.clear(self.out)
+            self.learner.save(state, self.lineage.identity)
+        net = self.learner.net
+        parameters = {"widths": net.widths, "parameters": count_parameters(net)}
+        runfolder.write_config(self.out, config.as_dict() | parameters)
+        self.board = Board(self.out, self.learner.progress.epoch)
+
     @property
     def goes_on(self) -> bool:
         progress = self.learner.progress
-        in_time = self.config.minutes is None or progress.seconds < 60 * self.config.minutes
+        in_time = self.config.minutes is None or progress.elapsed < 60 * self.config.minutes
         patient = progress.epoch - progress.best_epoch < self.config.patience or not progress.epoch
-        return progress.epoch < self.config.epochs and patient and in_time
+        return progress.epoch < self.config.epochs and patient and (in_time or bool(progress.losses))
 
-    def epoch(self, track: Track) -> None:
-        """Visit the patches once, score the averaged weights on the validation images, keep what is best."""
-        learner, start = self.learner, time.monotonic()
-        progress = learner.progress
-        epoch = progress.epoch + 1
-        visits = batches.order(self.indices, self.per_epoch, self.config.seed, epoch)
-        raws = batches.batches(self.reader, visits, self.config.batch_size, learner.device)
-        steps = self.per_epoch // self.config.batch_size
-        losses = []
-        for step, raw in enumerate(track(raws, self._label(epoch), steps)):
-            done = (progress.epoch + step / steps) / self.config.epochs
-            if self.config.minutes is not None:
-                elapsed = progress.seconds + time.monotonic() - start
-                done = max(done, elapsed / (60 * self.config.minutes))
-            losses.append(learner.step(*batches.prepare(raw, learner.device), done=min(done, 1.0)))
-            if done >= 1:
-                break
-        score = self.validation.score(learner.average, str(learner.device), self.diameters)
-        seconds, patches = time.monotonic() - start, len(losses) * self.config.batch_size
-        progress.advance(float(np.mean(losses)), score.dice, learner.learning_rate, seconds, patches)
-        if progress.best_epoch == epoch:
+    def epoch(self, track: Track, watch: Watch, stop: Stop) -> None:
+        """Visit the patches once, score the averaged weights on the validation images, keep what is best.
+
+        Raises:
+            StoppedError: `stop` said so; the state holds all steps.
+        """
+        learner, progress = self.learner, self.learner.progress
+        score = self._score(stop) if self._learn(track, watch, stop) else None
+        if score is None:
+            if self.ranks.first:
+                self._keep()
+            steps = len(progress.losses)
+            where = f"step {steps} of epoch {progress.epoch + 1}" if steps else f"epoch {progress.epoch}"
+            raise StoppedError(f"{self.out} keeps what was learned up to {where}")
+        (progress.spent,) = self.ranks.agree(progress.spent)
+        progress.advance(score.dice, learner.learning_rate, self.config.batch_size)
+        if not self.ranks.first:
+            return
+        if progress.best_epoch == progress.epoch:
             modelfile.save(learner.average, self._header(score), self.out / runfolder.WEIGHTS)
-        runfolder.write_curve(self.out, progress.curve)
-        learner.save(
-            self.out / runfolder.STATE, self.identity
-        )  # last: a run that is killed before it repeats the epoch
+        self.board.show(progress.curve[-1])
+        self._keep()
 
-    def _label(self, epoch: int) -> str:
+    def _learn(self, track: Track, watch: Watch, stop: Stop) -> bool:
+        """Take the steps of an epoch that are left; False if it was stopped."""
+        learner, progress, begun = self.learner, self.learner.progress, len(self.learner.progress.losses)
+        visits = batches.order(self.indices, self.per_epoch, self.config.seed, progress.epoch + 1)
+        left = visits[begun * self.config.batch_size :]
+        raws = batches.batches(self.reader, left, self.config.batch_size, learner.device, self.share)
+        start = time.monotonic() - progress.spent
+        with closing(raws):
+            for raw in track(raws, self._label(), self.steps - begun):
+                done, stopped = self.ranks.agree(self._done(), stop())
+                if stopped:
+                    return False
+                progress.losses.append(self._step(raw, done))
+                progress.spent = time.monotonic() - start
+                watch(self._moment())
+                if done >= 1:
+                    break
+        return True
+
+    def _done(self) -> float:
+        """Which share of the training is over, in [0, 1]."""
+        progress = self.learner.progress
+        done = (progress.epoch + len(progress.losses) / self.steps) / self.config.epochs
+        if self.config.minutes is not None:
+            done = max(done, progress.elapsed / (60 * self.config.minutes))
+        return min(done, 1.0)
+
+    def _step(self, raw: batches.Raw, done: float) -> float:
+        """One step; its loss."""
+        try:
+            return self.learner.step(*batches.prepare(raw, self.learner.device), done=done)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            raise DeviceError(
+                f"{self.config.batch_size} patches per step need more memory than {self.learner.device} has; "
+                "train with a smaller --batch-size, or on smaller patches"
+            ) from error
+
+    def _score(self, stop: Stop) -> Score | None:
+        """How the averaged weights do, as the first process finds; None if it was stopped."""
+        if not self.validates:
+            return Score(math.nan, ())
+        learner, start = self.learner, time.monotonic()
+        score = None
+        if self.ranks.first:
+            with suppress(StoppedError):
+                score = self.validation.score(learner.average, str(learner.device), self.lineage.diameters, stop)
+        own = -1.0 if not self.ranks.first else math.inf if score is None else score.dice
+        (dice,) = self.ranks.agree(own)
+        if dice == math.inf:
+            return None
+        learner.progress.spent += time.monotonic() - start
+        return score or Score(dice, ())
+
+    def _keep(self) -> None:
+        """Write the learning curve, and last the state: a run that is killed before it repeats the epoch."""
+        if self.learner.progress.curve:
+            runfolder.write_curve(self.out, self.learner.progress.curve)
+        self.learner.save(self.out / runfolder.STATE, self.lineage.identity)
+
+    def _label(self) -> str:
         """What the progress line says: the net at first, then how it does."""
-        p, of = self.learner.progress, f"epoch {epoch}/{self.config.epochs}"
+        p = self.learner.progress
+        of = f"epoch {p.epoch + 1}/{self.config.epochs}"
         if not p.epoch:
             return f"{of}, {self.description}"
-        minutes_left = (self.config.epochs - p.epoch) * p.seconds / p.epoch / 60
-        if self.config.minutes is not None:
-            minutes_left = min(minutes_left, self.config.minutes - p.seconds / 60)
+        now = self._moment()
         dice = "" if math.isnan(p.last_dice) else f"val Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), "
-        return f"{of}, {dice}{p.patches / p.seconds:.0f} patches/s, {minutes_left:.0f} min left"
+        return f"{of}, {dice}{now.patches_per_second:.0f} patches/s, {now.minutes_left:.0f} min left"
+
+    def _moment(self) -> Moment:
+        progress = self.learner.progress
+        share = (progress.epoch + len(progress.losses) / self.steps) / self.config.epochs
+        minutes_left = progress.elapsed * (1 / share - 1) / 60
+        if self.config.minutes is not None:
+            minutes_left = max(0.0, min(minutes_left, self.config.minutes - progress.elapsed / 60))
+        return Moment(
+            description=self.description,
+            epochs=self.config.epochs,
+            steps=self.steps,
+            patches_per_second=(progress.patches + len(progress.losses) * self.config.batch_size) / progress.elapsed,
+            minutes_left=minutes_left,
+            progress=progress,
+        )
 
     @property
     def description(self) -> str:
@@ -158,58 +239,28 @@ class _Run:
         net, learner = self.learner.net, self.learner
         widths = ",".join(map(str, net.widths))
         parameters = f"{count_parameters(net):,} parameters"
-        return f"{self.config.group} of widths {widths} ({parameters}) on {learner.device} in {learner.precision}"
-
-    @property
-    def diameters(self) -> Diameters | None:
-        """Of the fields of view that the net has learned from; None if none of its photographs shows where it ends."""
-        records = [self.file.header.samples[i] for i in np.unique(self.reader.sample_of[self.indices])]
-        known = [record.diameter for record in records if record.diameter is not None]
-        known += (self.start.diameters or ()) if self.start else ()
-        return (min(known), max(known)) if known else None
+        several = f", {self.ranks.size} processes" if self.ranks.size > 1 else ""
+        where = f"{learner.device} in {learner.precision}{several}"
+        return f"{self.config.group} of widths {widths} ({parameters}) on {where}"
 
     def _header(self, score: Score) -> ModelHeader:
-        threshold, metrics = self.start.threshold if self.start else 0.5, {}
+        threshold, metrics = None, {}
         if score.maps:
             threshold, best = self.validation.best_threshold(score)
             metrics = {"val_dice_at_threshold": best, "val_dice_at_0.5": score.dice}
-        return ModelHeader(
-            group=self.config.group,
-            widths=self.learner.net.widths,
-            normalisation=NORMALISATION,
-            threshold=threshold,
-            diameters=self.diameters,
-            training=self._lineage(),
-            metrics=metrics,
-            versions=modelfile.versions(),
-        )
-
-    def _lineage(self) -> dict[str, object]:
-        """Where the weights come from: configuration, parents by hash, and every photograph that they have seen."""
-        records, parents = self.file.header.samples, json.loads(self.identity)
-        learned = {int(i) for i in self.reader.sample_of[self.indices]}
-        splits = {
-            "train": sorted(learned),
-            "val": [i for i, record in enumerate(records) if record.split == "val"],
-        }
-        samples = {
-            split: {f"{records[i].dataset}/{records[i].id}": records[i].image_sha256 for i in members}
-            for split, members in splits.items()
-        }
-        lineage = {"config": self.config.as_dict(), "patches_sha256": parents["patches"]}
-        if self.start is not None:
-            lineage["start_sha256"] = parents["start"]
-            before = self.start.training.get("samples", {})
-            samples = {split: before.get(split, {}) | own for split, own in samples.items()}
-        return lineage | {"samples": samples}
+        return self.lineage.header(self.learner.net.widths, threshold, metrics)
 
     def finish(self) -> TrainResult:
+        """Draw the curves, which one looks at now, and tell how it went."""
         progress, model = self.learner.progress, self.out / runfolder.WEIGHTS
+        if self.ranks.first:
+            self.board.close()
+            curves.draw(progress.curve, self.out / runfolder.PICTURE)
         return TrainResult(
             model=model,
             dice=progress.best_dice,
             best_epoch=progress.best_epoch,
-            threshold=read_header(model).threshold,
+            threshold=read_header(model).threshold if self.ranks.first else math.nan,
             description=self.description,
         )
 

@@ -1,15 +1,17 @@
 """What decides a training run, and what it ends with."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from geseg.data.augment import Augmentation
 from geseg.data.patchfile import PatchFile
 from geseg.errors import ConfigError
 from geseg.model.group import Group
 from geseg.model.losses import LOSSES
+from geseg.steps.learner import Progress
 
 LEARNING_RATE, TUNING_RATE = 2e-2, 2e-3
 """Peak of the schedule for weights that start at random, and for those of a model."""
@@ -83,6 +85,28 @@ class TrainResult:
     threshold: float
     description: str
     """Group, widths, number of parameters, device and precision."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """How a run does after a step."""
+
+    description: str
+    epochs: int
+    steps: int
+    """Of an epoch; `progress.losses` are those of the steps that are done."""
+    patches_per_second: float
+    """Validation included."""
+    minutes_left: float
+    progress: Progress
+
+
+Watch: TypeAlias = Callable[[Moment], None]
+"""Is shown how a run does."""
+
+
+def unseen(_: Moment) -> None:
+    """Nobody looks."""
 
 
 def default_folder(config: TrainConfig, file: PatchFile) -> Path:

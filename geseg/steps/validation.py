@@ -8,11 +8,14 @@ import numpy as np
 
 from geseg.data.patchfile import PatchFile, WholeImage
 from geseg.data.scale import Diameters
-from geseg.errors import DataError
+from geseg.errors import DataError, StoppedError
+from geseg.inference.memory import Halving
+from geseg.inference.tiling import Net
 from geseg.inference.torch_engine import TorchEngine
 from geseg.metrics import overlap
 from geseg.model.restrict import restrict
 from geseg.model.unet import UNet
+from geseg.progress import Stop, never
 from geseg.steps.segmenting import Segmenter
 
 
@@ -41,17 +44,33 @@ class Validation:
         self.labels = [_checked(file.path, whole) for whole in self.wholes]
         self.fovs = [whole.fov for whole in self.wholes]
 
-    def score(self, net: UNet, device: str, learned: Diameters | None) -> Score:
-        """Segment all images with a net in evaluation mode, at the scale that it learned."""
+    def score(self, net: UNet, device: str, learned: Diameters | None, stop: Stop = never) -> Score:
+        """Segment all images with a net in evaluation mode, at the scale that it learned.
+
+        Raises:
+            StoppedError: `stop` said so, which is asked before each batch of tiles.
+        """
         if not self.wholes:
             return Score(math.nan, ())
-        segmenter = Segmenter(TorchEngine(restrict(net), device), net.divisor, learned)
+        engine = _stoppable(Halving(TorchEngine(restrict(net), device)), stop)
+        segmenter = Segmenter(engine, net.divisor, learned)
         maps = tuple(segmenter.whole(whole) for whole in self.wholes)
         return Score(overlap.mean_dice(maps, self.labels, self.fovs), maps)
 
     def best_threshold(self, score: Score) -> tuple[float, float]:
         """The threshold with the highest mean Dice over the images, and that Dice."""
         return overlap.best_threshold(score.maps, self.labels, self.fovs)
+
+
+def _stoppable(net: Net, stop: Stop) -> Net:
+    """The same net, which does not go on when somebody wishes to stop."""
+
+    def run(tiles: np.ndarray) -> np.ndarray:
+        if stop():
+            raise StoppedError("validation was stopped")
+        return net(tiles)
+
+    return run
 
 
 def _checked(patches: Path, whole: WholeImage) -> np.ndarray:

@@ -12,7 +12,7 @@ import torch
 
 from geseg.data import patchfile
 from geseg.data.patchfile import PatchFile
-from geseg.errors import ConfigError, DataError, GesegError, OutputError, PatchFileError
+from geseg.errors import ConfigError, DataError, DeviceError, GesegError, OutputError, PatchFileError
 from geseg.files import sha256
 from geseg.model import modelfile
 from geseg.model.modelheader import read_header
@@ -34,11 +34,12 @@ def config(patch_file: Path, tmp_path: Path) -> TrainConfig:
 def test_a_run_folder_holds_model_configuration_and_curve(config: TrainConfig) -> None:
     result = run(config)
     assert config.out is not None
-    assert {path.name for path in config.out.iterdir()} == {
+    assert {path.name for path in config.out.iterdir()} - {"tensorboard"} == {
         "model.safetensors",
         "state.safetensors",
         "config.json",
         "metrics.csv",
+        "curves.png",
     }
     net, header = modelfile.load(result.model)
     assert (header.group, header.widths, net.widths) == ("d4", (1, 2), (1, 2))
@@ -108,6 +109,17 @@ def test_patience_ends_a_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatc
     assert result.best_epoch == 1
     assert config.out is not None
     assert len((config.out / "metrics.csv").read_text().splitlines()) == 1 + 3
+
+
+def test_memory_that_runs_out_is_one_line(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    def step(*_: object, **__: object) -> float:
+        raise MemoryError
+
+    monkeypatch.setattr(train.Learner, "step", step)
+    with pytest.raises(
+        DeviceError, match="4 patches per step need more memory than cpu has; train with a smaller --ba"
+    ):
+        run(dataclasses.replace(config, group="c1"))
 
 
 @pytest.mark.parametrize("unit", ["images", "patches"])
