@@ -1,7 +1,7 @@
 """`geseg eval`: figures of a model or of masks on whole photographs."""
 
 import json as json_
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,9 +9,11 @@ import typer
 
 from geseg.cli.console import choose_track, print_table
 from geseg.cli.options import Device, Overwrite, Quiet, Split
+from geseg.files import printable
 
 if TYPE_CHECKING:
-    from geseg.steps.evaluate import EvalResult
+    from geseg.steps.evalresult import EvalResult
+    from geseg.steps.moving import Moved
     from geseg.steps.scores import Figures, Row
 
 SHORT = {
@@ -42,8 +44,14 @@ def evaluate(
     equivariance: Annotated[
         bool, typer.Option("--equivariance", help="Also score turned and mirrored photographs, every 15 degrees.")
     ] = False,
+    beside: Annotated[
+        Path | None, typer.Option(help="Another model for the table of --equivariance, such as a plain one.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the figures of each image to this file.")] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Folder for index.html: figures, curves and all photographs to look at.")
+    ] = None,
     device: Device = "auto",
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -53,7 +61,7 @@ def evaluate(
     Inside the field of view and on all pixels, per image and pooled, beside the second observer where there is one.
     Files in a folder of masks belong to the photographs whose names they have.
 
-    Example: geseg eval runs/drive-d4
+    Example: geseg eval runs/drive-d4 --report reports/drive-d4
     """
     from geseg.steps.evaluate import EvalConfig, run
 
@@ -62,21 +70,29 @@ def evaluate(
         truths=truths,
         split=None if split is None else split.value,
         equivariance=equivariance,
+        beside=beside,
         csv=csv,
+        report=report,
         device=device,
         overwrite=overwrite,
     )
     result = run(config, track=choose_track(quiet or json))
     for note in result.notes:
-        typer.echo(f"note: {note}", err=True)
+        typer.echo(f"note: {printable(note)}", err=True)
     if json:
         typer.echo(json_.dumps(result.as_json(), indent=2))
-        return
+    else:
+        _print_all(result, model)
+
+
+def _print_all(result: "EvalResult", model: Path) -> None:
     _print_images(result)
     for dataset in result.summaries:
         _print_summary(result, dataset)
     if result.moved:
         _print_moved(result)
+    if result.report is not None:
+        typer.echo(f"{result.report}: the same to look at, with the photographs; open it in a browser")
     typer.echo(f"{result.protocol}; by {result.model} on {result.made_by}")
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
@@ -118,17 +134,24 @@ def _title(result: "EvalResult", row: "Row", images: int) -> str:
 
 
 def _print_moved(result: "EvalResult") -> None:
+    _print_moves(result.moved)
+    if result.beside is not None:
+        typer.echo(f"beside it {result.beside.model} on {result.beside.made_by}")
+        _print_moves(result.beside.moved)
+    typer.echo("differences of probability, and share of the mask at 0.5, to the map of the unmoved photograph;")
+    typer.echo("* between pixels: the photograph is interpolated, which alone changes a map")
+
+
+def _print_moves(moved_rows: "Sequence[Moved]") -> None:
     rows = [
         [
             moved.move + ("" if moved.exact else " *"),
             *map(_short, (moved.dice, moved.auc)),
             *(f"{value:.1e}" for value in (moved.mean_difference, moved.max_difference, moved.flipped)),
         ]
-        for moved in result.moved
+        for moved in moved_rows
     ]
     print_table(["photograph moved by", "Dice", "AUC", "mean diff.", "max diff.", "mask flipped"], rows)
-    typer.echo("differences of probability, and share of the mask at 0.5, to the map of the unmoved photograph;")
-    typer.echo("* between pixels: the photograph is interpolated, which alone changes a map")
 
 
 def _cells(figures: "Figures") -> Iterator[str]:

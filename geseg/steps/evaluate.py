@@ -1,91 +1,22 @@
 """Eval: a model, or masks of any origin, to figures on whole photographs."""
 
-import csv
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from geseg.data.samples import Split
+from geseg.data.patchfile import SampleRecord
 from geseg.errors import ConfigError
-from geseg.files import atomic_path, refuse_to_overwrite
-from geseg.model.modelheader import read_header
+from geseg.files import refuse_to_overwrite
 from geseg.progress import Track, silent
-from geseg.steps import maskfolder, models, moving
-from geseg.steps.maps import of_files, of_model
+from geseg.steps import maskfolder, models, moving, reportpage, seen
+from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_csv
+from geseg.steps.maps import Maps, of_files, of_model
 from geseg.steps.moving import Moved
-from geseg.steps.scores import ImageScore, Row, Scores, Summary, tally
+from geseg.steps.reportplates import Album
+from geseg.steps.scores import ImageScore, Scores, tally
 from geseg.steps.truths import Photograph, Truths, open_truths
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvalConfig:
-    """What to score, against what, and where to put the figures of each image."""
-
-    model: Path
-    """A model, or a folder of masks or probability maps."""
-    truths: Path = Path("patches.h5")
-    """A patch file, or the folder of a data set."""
-    split: Split | None = None
-    """None: test if it has labels, else val, else train."""
-    equivariance: bool = False
-    """Also move every photograph, and compare the moved maps."""
-    csv: Path | None = None
-    device: str = "auto"
-    overwrite: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EvalResult:
-    """Figures per image and over images, with the protocol that they follow."""
-
-    model: Path
-    made_by: str
-    """What ran the model, or "files"."""
-    truths: Path
-    split: Split
-    protocol: str
-    thresholds: dict[str, float]
-    """"0.5", and for a model "fixed": the one in its file, chosen on its validation images."""
-    images: tuple[ImageScore, ...]
-    summaries: dict[str, dict[Row, Summary]]
-    """Per data set, and of "all sets" if there are several."""
-    moved: tuple[Moved, ...]
-    notes: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """All figures as plain values, one flat record per image or data set and row; an undefined one is None."""
-        plain: dict[str, Any] = _plain(
-            {
-                "model": str(self.model),
-                "made_by": self.made_by,
-                "truths": str(self.truths),
-                "split": self.split,
-                "protocol": self.protocol,
-                "notes": list(self.notes),
-                "summary": [
-                    {"dataset": dataset, **self._record(row), "images": s.images, "mean": s.mean, "std": s.std}
-                    | {"pooled": s.pooled}
-                    for dataset, rows in self.summaries.items()
-                    for row, s in rows.items()
-                ],
-                "images": self.records(),
-                "equivariance": [moved.as_dict() for moved in self.moved],
-            }
-        )
-        return plain
-
-    def records(self) -> list[dict[str, Any]]:
-        """One flat record per image and row."""
-        return [
-            {"dataset": image.dataset, "id": image.id, **self._record(row), **figures}
-            for image in self.images
-            for row, figures in image.rows.items()
-        ]
-
-    def _record(self, row: Row) -> dict[str, Any]:
-        return {"by": row.by, "region": row.region, "at": row.at, "threshold": self.thresholds.get(row.at)}
+__all__ = ["EvalConfig", "EvalResult", "run"]
 
 
 def run(config: EvalConfig, track: Track = silent) -> EvalResult:
@@ -95,25 +26,26 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         PatchFileError, LayoutError, ModelFileError, ImageError: a file that is not what it should be.
         DataError: the split has no labelled image, or photographs of it lack their mask.
         ConfigError: equivariance is asked of masks.
-        OutputError: the CSV file exists already.
+        OutputError: the CSV file or the report exists already, or cannot be written.
     """
     if config.csv is not None:
         refuse_to_overwrite(config.csv, config.overwrite)
-    truths, is_model = open_truths(config.truths), not maskfolder.holds_masks(config.model)
-    if is_model:
-        maps = of_model(config.model, config.device, truths, config.split)
-    elif config.equivariance:
-        raise ConfigError(f"{config.model} holds masks, and --equivariance needs a model to run: leave it out")
-    else:
-        maps = of_files(config.model, truths, config.split)
-    scores, hashes = Scores(), set()
+    page = None if config.report is None else reportpage.place(config.report, config.overwrite)
+    truths = open_truths(config.truths)
+    maps = _open_maps(config, truths)
+    other = None if config.beside is None else models.load(config.beside, device=config.device)
+    scores, records, album = Scores(), list[SampleRecord](), Album(len(maps.photographs), maps.at)
     for photograph in track(maps.photographs, f"eval on {maps.split} images", len(maps.photographs)):
         whole = photograph.read()
-        hashes.add(whole.record.image_sha256)
-        scores.add(photograph.dataset, photograph.id, tally(whole, maps.map_of(photograph, whole), maps.thresholds))
-    moved: tuple[Moved, ...] = ()
-    if config.equivariance and maps.model is not None:
-        moved = moving.run(maps.model, maps.photographs, track)
+        probability = maps.map_of(photograph, whole)
+        records.append(whole.record)
+        scores.add(photograph.dataset, photograph.id, tally(whole, probability, maps.thresholds))
+        if page is not None:
+            album.add(whole, probability)
+    moved: tuple[Moved, ...]
+    moved, beside = _move(maps, other, track) if config.equivariance else ((), None)
+    opened = {"": maps.path} if maps.model is not None else {}
+    opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
     result = EvalResult(
         model=maps.path,
         made_by=maps.made_by,
@@ -124,11 +56,38 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         images=tuple(scores.images),
         summaries=scores.summaries(),
         moved=moved,
-        notes=(*maps.notes, *(_seen(config.model, hashes) if is_model else ()), *_undefined(scores.images)),
+        beside=beside,
+        notes=(*maps.notes, *_seen(opened, records, truths), *_undefined(scores.images)),
+        report=page,
     )
     if config.csv is not None:
         write_csv(config.csv, result)
+    if page is not None:
+        reportpage.write(page, result, scores.pooled, album)
     return result
+
+
+def _open_maps(config: EvalConfig, truths: Truths) -> Maps:
+    if not maskfolder.holds_masks(config.model):
+        return of_model(config.model, config.device, truths, config.split)
+    if config.equivariance:
+        raise ConfigError(f"{config.model} holds masks, and --equivariance needs a model to run: leave it out")
+    return of_files(config.model, truths, config.split)
+
+
+def _move(maps: Maps, other: models.Model | None, track: Track) -> tuple[tuple[Moved, ...], Beside | None]:
+    """The equivariance tables of the model and of the one beside it."""
+    assert maps.model is not None, "masks cannot be moved along"
+    moved = moving.run(maps.model, maps.photographs, track)
+    if other is None:
+        return moved, None
+    return moved, Beside(other.path, other.device, moving.run(other, maps.photographs, track))
+
+
+def _seen(opened: dict[str, Path], records: Sequence[SampleRecord], truths: Truths) -> Iterator[str]:
+    """What the models, by the beginning of their lines, have seen of these images."""
+    for whose, model in opened.items():
+        yield from (whose + note for note in seen.notes(model, records, truths.people))
 
 
 def _protocol(truths: Truths, photographs: tuple[Photograph, ...]) -> str:
@@ -144,20 +103,6 @@ def _protocol(truths: Truths, photographs: tuple[Photograph, ...]) -> str:
     return f"{', '.join(sets)}, at their own resolution, against the first observer"
 
 
-def _seen(model: Path, hashes: set[str]) -> list[str]:
-    """Lines about images that the model has seen; nothing is known of a model that is an ONNX file."""
-    weights = models.find_weights(model)
-    if weights.suffix == ".onnx" or not weights.is_file():
-        return []
-    samples = read_header(weights).training.get("samples", {})
-    notes = []
-    if seen := hashes & set(samples.get("train", {}).values()):
-        notes.append(f"the model was trained on {len(seen)} of these images: their figures flatter it")
-    if chosen := hashes & set(samples.get("val", {}).values()):
-        notes.append(f"epoch and threshold of the model were chosen on {len(chosen)} of these images")
-    return notes
-
-
 def _undefined(images: list[ImageScore]) -> Iterator[str]:
     """Lines about figures of the maps that are undefined for some images, as their means are then undefined, too."""
     where: dict[tuple[str, ...], list[str]] = {}
@@ -167,24 +112,3 @@ def _undefined(images: list[ImageScore]) -> Iterator[str]:
     for hits, names in where.items():
         if hits:
             yield f"undefined (nan) for {len(hits)} of {len(images)} images, first {hits[0]}: {', '.join(names)}"
-
-
-def write_csv(path: Path, result: EvalResult) -> None:
-    """One line per image and row of figures."""
-    with atomic_path(path) as partial, partial.open("w", newline="") as file:
-        records = result.records()
-        writer = csv.DictWriter(file, list(records[0]))
-        writer.writeheader()
-        for record in records:
-            writer.writerow(
-                {k: f"{v:.6f}" if isinstance(v, float) and k != "threshold" else v for k, v in record.items()}
-            )
-
-
-def _plain(values: Any) -> Any:  # noqa: ANN401 - JSON of any depth
-    """The same with None for nan, which JSON does not have."""
-    if isinstance(values, dict):
-        return {key: _plain(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_plain(value) for value in values]
-    return None if isinstance(values, float) and math.isnan(values) else values

@@ -1,5 +1,6 @@
 """The maps that are scored: those of a model, or files that any tool has written; each with its photograph."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ class Maps:
     notes: tuple[str, ...]
     map_of: Callable[[Photograph, WholeImage], Map]
 
+    @property
+    def at(self) -> float:
+        """The threshold that masks are made with: the model's own if it has one."""
+        return self.thresholds.get("fixed", self.thresholds["0.5"])
+
 
 def of_model(path: Path, device: str, truths: Truths, split: Split | None) -> Maps:
     """The maps of a model for the photographs of a split; 0 outside of the field of view, as `geseg predict` writes."""
@@ -59,7 +65,7 @@ def of_files(folder: Path, truths: Truths, split: Split | None) -> Maps:
     """
     wanted = tuple(p for p in truths.photographs if split in (None, p.split)) or choose(truths, split)[1]
     pairs = maskfolder.pair(folder, wanted)
-    chosen, photographs, notes = choose(Truths(truths.path, tuple(pairs), truths.protocols), split)
+    chosen, photographs, notes = choose(dataclasses.replace(truths, photographs=tuple(pairs)), split)
     of_split = [p for p in truths.photographs if p.split == chosen]
     if missing := [p.stem for p in of_split if p not in pairs]:
         raise DataError(

@@ -9,12 +9,15 @@ from jaxtyping import Float32
 
 from geseg.data import images, layouts
 from geseg.errors import DataError, ImageError
+from geseg.steps.runfolder import ONNX, WEIGHTS
 from geseg.steps.truths import Photograph
 
 
 def holds_masks(path: Path) -> bool:
-    """Whether a path is a folder with images in it, and so no model."""
-    return path.is_dir() and any(True for _ in find_files(path))
+    """Whether a path is a folder with images in it, and no model: the picture in a run folder is of its curves."""
+    if not path.is_dir() or any((path / name).is_file() for name in (WEIGHTS, ONNX)):
+        return False
+    return any(True for _ in find_files(path))
 
 
 def find_files(folder: Path) -> list[Path]:

@@ -113,24 +113,29 @@ def tally(whole: WholeImage, probability: Map, thresholds: Mapping[str, float]) 
 
 
 class Scores:
-    """Takes one image after the other and keeps its figures, and the sums of the pooled ones."""
+    """Takes one image after the other and keeps its figures, and the sums of the pooled ones.
+
+    Attributes:
+        images: the figures of each, in the order in which they came.
+        pooled: per data set, what was counted in all its images together.
+    """
 
     def __init__(self) -> None:
         self.images: list[ImageScore] = []
-        self._pooled: dict[str, dict[Row, Tally]] = {}
+        self.pooled: dict[str, dict[Row, Tally]] = {}
 
     def add(self, dataset: str, name: str, tallies: Mapping[Row, Tally]) -> None:
         """Take the tallies of an image."""
         self.images.append(ImageScore(dataset, name, {row: tally.figures() for row, tally in tallies.items()}))
-        pooled = self._pooled.setdefault(dataset, {})
+        pooled = self.pooled.setdefault(dataset, {})
         for row, tally in tallies.items():
             pooled[row] = pooled[row] + tally if row in pooled else tally
 
     def summaries(self) -> dict[str, dict[Row, Summary]]:
         """Per data set, and of "all sets" together if there are several."""
-        groups = {name: {name} for name in self._pooled}
+        groups = {name: {name} for name in self.pooled}
         if len(groups) > 1:
-            groups[ALL] = set(self._pooled)
+            groups[ALL] = set(self.pooled)
         return {title: self._summarise(datasets) for title, datasets in groups.items()}
 
     def _summarise(self, datasets: set[str]) -> dict[Row, Summary]:
@@ -138,9 +143,7 @@ class Scores:
         summaries = {}
         for row in dict.fromkeys(row for image in mine for row in image.rows):
             table = [image.rows[row] for image in mine if row in image.rows]
-            tallies = [
-                self._pooled[name][row] for name in self._pooled if name in datasets and row in self._pooled[name]
-            ]
+            tallies = [self.pooled[name][row] for name in self.pooled if name in datasets and row in self.pooled[name]]
             summaries[row] = Summary(
                 images=len(table),
                 mean={name: float(np.mean([figures[name] for figures in table])) for name in table[0]},

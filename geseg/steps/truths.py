@@ -1,15 +1,16 @@
 """What maps are scored against: the annotated photographs of a patch file, or of a data set folder as it is."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from geseg.data import layouts
 from geseg.data.images import split_suffix
-from geseg.data.patchfile import PatchFile, WholeImage
-from geseg.data.samples import Split
+from geseg.data.patchfile import PatchFile, SampleRecord, WholeImage
+from geseg.data.samples import Sample, Split
 from geseg.errors import DataError
+from geseg.steps.seen import person_key
 from geseg.steps.sources import read_whole
 
 WORDS: dict[Split, str] = {"train": "training", "val": "validation", "test": "test"}
@@ -35,11 +36,13 @@ class Truths:
         path: where they are from.
         photographs: those with a label; a patch file keeps training images as patches, so that it has none of them.
         protocols: per data set, the name of its split in the literature, where there are several.
+        people: by "dataset/id", the `seen.person_key` of every image that is listed there, annotated or not.
     """
 
     path: Path
     photographs: tuple[Photograph, ...]
     protocols: dict[str, str]
+    people: dict[str, str]
 
 
 def choose(truths: Truths, split: Split | None) -> tuple[Split, tuple[Photograph, ...], tuple[str, ...]]:
@@ -81,7 +84,7 @@ def _of_patch_file(path: Path) -> Truths:
         if r.labelled and r.split != "train"
     ]
     protocols = {source.dataset: source.protocol for source in file.header.sources if source.protocol}
-    return Truths(path, tuple(photographs), protocols)
+    return Truths(path, tuple(photographs), protocols, _people(file.header.samples))
 
 
 def _of_folder(path: Path) -> Truths:
@@ -91,4 +94,9 @@ def _of_folder(path: Path) -> Truths:
         for s in source.samples
         if s.label is not None
     ]
-    return Truths(path, tuple(photographs), {source.dataset: source.protocol} if source.protocol else {})
+    protocols = {source.dataset: source.protocol} if source.protocol else {}
+    return Truths(path, tuple(photographs), protocols, _people(source.samples))
+
+
+def _people(samples: Iterable[Sample | SampleRecord]) -> dict[str, str]:
+    return {f"{s.dataset}/{s.id}": person_key(s.dataset, s.person) for s in samples}

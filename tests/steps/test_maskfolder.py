@@ -59,6 +59,9 @@ def test_no_file_for_any_photograph(tmp_path: Path) -> None:
 
 def test_what_holds_masks(tmp_path: Path, run_folder: Path) -> None:
     assert holds_masks(folder(tmp_path / "masks", "a.png"))
+    for name in ("model.safetensors", "model.onnx"):
+        (folder(tmp_path / name, "curves.png") / name).touch()
+        assert not holds_masks(tmp_path / name)
     assert not holds_masks(run_folder)
     assert not holds_masks(tmp_path / "masks" / "a.png")
     assert not holds_masks(tmp_path / "nowhere")
