@@ -1,0 +1,51 @@
+"""The table of `predict --measure` while a run goes on: rows of earlier runs, and of each photograph that is done."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from geseg.metrics.morphometry import Morphometry
+from geseg.steps import measure
+from geseg.steps.jobs import Job
+from geseg.steps.shards import Shard, parts_of
+
+SAVE_SECONDS = 60.0
+"""After which the file is written anew, so that a run that is killed has measured hardly anything in vain."""
+
+
+class VesselTable:
+    """The rows of all photographs that are done.
+
+    Each shard writes a table of its own; the next run without shards takes the rows of theirs.
+
+    Raises:
+        ConfigError, OutputError: as `measure.earlier_rows`.
+    """
+
+    def __init__(self, path: Path, shard: Shard | None, jobs: Sequence[Job], overwrite: bool) -> None:
+        self.path = shard.part(path) if shard else path
+        self._jobs = jobs
+        self._rows = dict(measure.earlier_rows(self.path, jobs, overwrite))
+        for part in [] if shard else parts_of(path):
+            self._rows |= measure.earlier_rows(part, jobs, overwrite=True)
+        self._saved = time.monotonic()
+
+    def add_done(self, job: Job) -> None:
+        """Measure what an earlier run has done, unless it has; ImageError if a file of it cannot be read."""
+        if job.name not in self._rows:
+            self._rows[job.name] = measure.row_of_done(job)
+            self._save_now_and_then()
+
+    def add(self, job: Job, figures: Morphometry) -> None:
+        """Add a photograph whose mask is written, in place of an earlier row."""
+        self._rows[job.name] = measure.row_of(job, figures)
+        self._save_now_and_then()
+
+    def save(self) -> None:
+        """Write the file, in the order of the photographs; OutputError if that is not possible."""
+        measure.write_rows(self.path, [self._rows[job.name] for job in self._jobs if job.name in self._rows])
+        self._saved = time.monotonic()
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved > SAVE_SECONDS:
+            self.save()

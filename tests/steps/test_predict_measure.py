@@ -1,0 +1,146 @@
+"""Figures and centre lines of the vessels beside the masks: a row for every photograph that is done, by any run."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from geseg.data import images
+from geseg.data.fov import find_fov
+from geseg.data.pngtext import read_text
+from geseg.errors import ConfigError, OutputError
+from geseg.metrics import morphometry
+from geseg.steps import measure, vesseltable
+from geseg.steps.predict import PredictConfig, PredictResult, run
+from geseg.steps.shards import Shard
+
+Predict = Callable[..., PredictResult]
+
+
+@pytest.fixture
+def photos(draw_eye: Callable, tmp_path: Path) -> Path:  # type: ignore[type-arg]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for seed, name in enumerate(("a.png", "b.tif", "c.png", "d.jpg")):
+        Image.fromarray(draw_eye(seed, 60 + seed, 51)[0]).save(folder / name)
+    (folder / "bad.png").write_text("no image")
+    return folder
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    return tmp_path / "vessels.csv"
+
+
+@pytest.fixture
+def predict(photos: Path, tmp_path: Path, run_folder: Path, table: Path) -> Predict:
+    def start(**changes: object) -> PredictResult:
+        config = {"images": photos, "out": tmp_path / "masks", "model": run_folder, "device": "cpu", "measure": table}
+        return run(PredictConfig(**config | changes))  # type: ignore[arg-type]
+
+    return start
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_and_centre_lines_are_those_of_the_masks(
+    predict: Predict, photos: Path, tmp_path: Path, table: Path
+) -> None:
+    predict(skeleton=tmp_path / "lines", threshold=0.3)
+    assert [row["image"] for row in rows(table)] == ["a.png", "b.tif", "c.png", "d.jpg"], "none of what failed"
+    for row in rows(table):
+        path = (tmp_path / "masks" / row["image"]).with_suffix(".png")
+        mask, view = images.read_mask(path), find_fov(images.read_image(photos / row["image"]))
+        expected = morphometry.measure(mask, view)
+        assert float(row["vessel_area_px"]) == mask.sum()
+        assert float(row["length_px"]) == pytest.approx(expected.figures.length, rel=1e-5)
+        with Image.open(tmp_path / "lines" / path.name) as lines:
+            assert lines.mode == "1"
+            np.testing.assert_array_equal(np.asarray(lines), expected.skeleton)
+        assert read_text(tmp_path / "lines" / path.name) == read_text(path)
+    assert sum(float(row["length_px"]) for row in rows(table)) > 20
+
+
+def test_a_repeated_command_keeps_the_rows_and_a_lost_table_is_made_again(
+    predict: Predict, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict()
+    whole = table.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "row_of_done", lambda job: pytest.fail("measured again"))
+        assert predict().done_before == 4
+    assert table.read_bytes() == whole
+    table.unlink()
+    assert predict().written == 0
+    assert table.read_bytes() == whole
+    (tmp_path / "masks" / "b.png").unlink()
+    assert predict().written == 1
+    assert table.read_bytes() == whole
+
+
+def test_each_shard_has_its_table_and_a_run_without_shards_takes_their_rows(
+    predict: Predict, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (1, 2):
+        predict(shard=Shard(number, 2))
+    assert not table.exists()
+    parts = [tmp_path / f"vessels-{number}-of-2.csv" for number in (1, 2)]
+    with monkeypatch.context() as patch:
+        patch.setattr(measure, "row_of_done", lambda job: pytest.fail("measured again"))
+        predict()
+    assert sorted(row["image"] for part in parts for row in rows(part)) == [row["image"] for row in rows(table)]
+    assert len(rows(table)) == 4
+
+
+def test_a_long_run_saves_its_table_now_and_then(
+    predict: Predict, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that is killed then has lost a minute of measuring at most."""
+    monkeypatch.setattr(vesseltable, "SAVE_SECONDS", 0.0)
+    seen = list[int]()
+    write_mask = images.write_mask
+
+    def look(*arguments: object) -> None:
+        seen.append(len(rows(table)) if table.exists() else 0)
+        write_mask(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(images, "write_mask", look)
+    predict()
+    assert seen == [0, 1, 2, 3]
+
+
+def test_a_stop_while_looking_back_keeps_what_was_measured(
+    predict: Predict, photos: Path, tmp_path: Path, run_folder: Path, table: Path
+) -> None:
+    predict()
+    table.unlink()
+    config = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, measure=table, device="cpu")
+    asked = list[int]()
+
+    def stop() -> bool:
+        asked.append(0)
+        return len(asked) > 2
+
+    assert run(config, stop=stop).waiting == 3
+    assert [row["image"] for row in rows(table)] == ["a.png", "b.tif"]
+
+
+def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"is not the name of a CSV file"):
+        predict(measure=tmp_path / "vessels.png")
+    with pytest.raises(
+        ConfigError, match=r"masks, probabilities, overlays and skeletons have the same names; give each"
+    ):
+        predict(skeleton=tmp_path / "masks")
+    table.write_text("of a laboratory")
+    with pytest.raises(OutputError, match=r"vessels\.csv exists already and is no table of geseg; .* --overwrite"):
+        predict()
+    assert not (tmp_path / "masks").exists()
+    assert predict(overwrite=True).written == 4
+    assert len(rows(table)) == 4
