@@ -18,16 +18,17 @@ _geseg() {
     train:--group | train:--params | train:--widths | train:--fraction | train:--epochs | train:--minutes | train:--batch-size | train:--learning-rate | train:--patience | train:--seed | train:--device) words="" ;;
     train:*) [[ $word == -* ]] || return; words="-o --out --group --from --params --widths --fraction --fraction-of --loss --colour --no-colour --scale --no-scale --mirror --no-mirror --rotation --no-rotation --epochs --minutes --batch-size --learning-rate --patience --seed --device --precision --resume --overwrite --quiet -q --help" ;;
     eval:--split) words="test val train" ;;
-    eval:--csv) return ;;
+    eval:--beside | eval:--csv | eval:--report) return ;;
     eval:--device) words="" ;;
-    eval:*) [[ $word == -* ]] || return; words="--split --equivariance --json --csv --device --overwrite --quiet -q --help" ;;
+    eval:*) [[ $word == -* ]] || return; words="--split --equivariance --beside --json --csv --report --device --overwrite --quiet -q --help" ;;
     export:-o | export:--out) return ;;
     export:*) [[ $word == -* ]] || return; words="-o --out --overwrite --quiet -q --help" ;;
     predict:--engine) words="auto onnx torch" ;;
-    predict:-o | predict:--out | predict:--model | predict:--probabilities | predict:--overlay) return ;;
-    predict:--device | predict:--threshold) words="" ;;
-    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --threshold --recursive -r --overwrite --quiet -q --help" ;;
-    :*) if [[ $word == -* ]]; then words="--version --install-completion --show-completion --help"; else words="prepare train eval export predict"; fi ;;
+    predict:-o | predict:--out | predict:--model | predict:--probabilities | predict:--overlay | predict:--skeleton | predict:--measure) return ;;
+    predict:--device | predict:--threshold | predict:--shard) words="" ;;
+    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --skeleton --measure --threshold --recursive -r --shard --overwrite --quiet -q --help" ;;
+    info:*) [[ $word == -* ]] || return; words="--json --help" ;;
+    :*) if [[ $word == -* ]]; then words="--version --install-completion --show-completion --help"; else words="prepare train eval export predict info"; fi ;;
     *) return ;;
     esac
     compopt +o default 2>/dev/null # no file names here; bash 3.2 does not know compopt and offers them

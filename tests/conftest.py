@@ -30,6 +30,7 @@ Eye = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="run the tests that take minutes, too")
+    parser.addoption("--bench-json", type=Path, help="file for what pytest -m bench has measured")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -46,7 +46,7 @@ def test_the_quick_start_ends_in_masks_and_overlays(tmp_path: Path, monkeypatch:
         assert names == [f"{number:02}_test.png" for number in range(1, 5)]
 
 
-@pytest.mark.parametrize("name", ["examples/quickstart.sh", "tests/run.sh", ".ci/run"])
+@pytest.mark.parametrize("name", ["examples/quickstart.sh", "examples/slurm_train.sh", "tests/run.sh", ".ci/run"])
 def test_shell_scripts_parse(name: str) -> None:
     subprocess.run(["sh", "-n", SCRIPT.parents[1] / name], check=True)
 

@@ -21,8 +21,15 @@ def predict(
     device: Device = "auto",
     probabilities: Annotated[Path | None, typer.Option(help="Folder for probabilities, 16-bit PNG.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for photographs with the mask drawn in.")] = None,
+    skeleton: Annotated[Path | None, typer.Option(help="Folder for centre lines of the vessels, 1-bit PNG.")] = None,
+    measure: Annotated[
+        Path | None, typer.Option(metavar="FILE.csv", help="Table of the vessels' density, length, width and others.")
+    ] = None,
     threshold: Annotated[float | None, typer.Option(help="Probability in (0, 1). [default: the model's own]")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in the output.")] = False,
+    shard: Annotated[
+        str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the folder, for job arrays.")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -34,6 +41,7 @@ def predict(
     Example: geseg predict images/ -o masks/
     """
     from geseg.steps.predict import PredictConfig, run
+    from geseg.steps.shards import Shard
 
     config = PredictConfig(
         images=images,
@@ -43,8 +51,11 @@ def predict(
         device=device,
         probabilities=probabilities,
         overlay=overlay,
+        skeleton=skeleton,
+        measure=measure,
         threshold=threshold,
         recursive=recursive,
+        shard=None if shard is None else Shard.parse(shard),
         overwrite=overwrite,
     )
     with Interrupt() as interrupt:

@@ -1,11 +1,12 @@
 """The field of view: the disc of a fundus photograph that shows retina, found where no mask of it is given."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from PIL import Image
-from scipy import ndimage, spatial
+from scipy import ndimage
 
 RADIUS = 9
 """Of the closing, in pixels: dark notches narrower than twice this, as vessels at the rim, are part of the view.
@@ -89,15 +90,16 @@ def close(mask: Bool[np.ndarray, "h w"], radius: int) -> Bool[np.ndarray, "h w"]
     return ~dilate(~grown, radius)[radius:-radius, radius:-radius]
 
 
-def dilate(mask: Bool[np.ndarray, "h w"], radius: int) -> Bool[np.ndarray, "h w"]:
+def dilate(mask: Bool[np.ndarray, "h w"], radius: int | float) -> Bool[np.ndarray, "h w"]:
     """All pixels at most `radius` from one of the mask, which is larger: rows of the disc, moved to their heights."""
     row, grown = mask.copy(), np.zeros_like(mask)
-    heights = [math.isqrt(radius**2 - width**2) for width in range(radius + 1)]
-    for width in range(radius + 1):
+    widest = int(radius)
+    heights = [math.isqrt(int(radius**2) - width**2) for width in range(widest + 1)]
+    for width in range(widest + 1):
         if width:
             row[:, width:] |= mask[:, :-width]
             row[:, :-width] |= mask[:, width:]
-        lower = heights[width + 1] + 1 if width < radius else 0
+        lower = heights[width + 1] + 1 if width < widest else 0
         for dy in range(lower, heights[width] + 1):
             grown[dy:] |= row[: len(row) - dy]
             grown[: len(row) - dy] |= row[dy:]
@@ -122,10 +124,35 @@ def largest(mask: Bool[np.ndarray, "h w"]) -> Bool[np.ndarray, "h w"]:
 
 
 def hull_area(mask: Bool[np.ndarray, "h w"]) -> float:
-    """Area of the convex hull of the true pixels, taken as unit squares."""
+    """Area of the convex hull of the true pixels, taken as unit squares; computed in whole numbers, so it is exact.
+
+    Not with `scipy.spatial`, which takes longer to import than a photograph to judge.
+    """
     rows = np.flatnonzero(mask.any(axis=1))
     left = mask.argmax(axis=1)[rows]
     right = mask.shape[1] - mask[:, ::-1].argmax(axis=1)[rows]
-    corners = np.concatenate([np.stack([y, x], axis=1) for y in (rows, rows + 1) for x in (left, right)])
-    area = spatial.ConvexHull(corners).volume  # scipy's word for the area in two dimensions
-    return round(2 * area) / 2  # between whole numbers it is exact, so that a turn cannot change it
+    corners = np.union1d(rows, rows + 1)
+    twice = 0
+    for side in (right, -left):
+        reach = np.full(len(mask) + 1, -mask.shape[1] - 1)
+        reach[rows] = side
+        reach[rows + 1] = np.maximum(reach[rows + 1], side)
+        line = _hull_line(corners.tolist(), reach[corners].tolist())
+        twice += sum((y1 - y0) * (x0 + x1) for (y0, x0), (y1, x1) in pairwise(line))
+    return twice / 2
+
+
+def _hull_line(ys: list[int], xs: list[int]) -> list[tuple[int, int]]:
+    """The corners of the lowest concave line above the points (y, x), y ascending.
+
+    Andrew 1979, doi:10.1016/0020-0190(79)90072-3.
+    """
+    line: list[tuple[int, int]] = []
+    for y, x in zip(ys, xs, strict=True):
+        while len(line) > 1:
+            (y0, x0), (y1, x1) = line[-2:]
+            if (x1 - x0) * (y - y0) > (x - x0) * (y1 - y0):
+                break  # the last corner lies above the line from the one before it to this point
+            line.pop()
+        line.append((y, x))
+    return line

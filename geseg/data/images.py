@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
@@ -28,9 +29,15 @@ IMAGE_SUFFIXES = (
 """Suffixes of images, in lower case; files may have them in upper case."""
 
 ROWS = 64
-"""That are looked up in a table at once, as numpy needs 8 bytes per number for it."""
+"""That are computed at once, where numpy needs 8 bytes per number for it."""
 OVERLAY_RGB = (0, 255, 255)
 """Cyan: brighter and bluer than the retina, so that it stands out without telling red from green."""
+TINT, OUTLINE = 0.35, 0.8
+"""Opacity of `OVERLAY_RGB` inside of the mask and on its border."""
+PNG_STRATEGY = zlib.Z_RLE
+"""How PNGs are compressed: by runs alone. Per megapixel of DRIVE, on a core of an AMD EPYC, beside Pillow's default:
+masks 10 ms and 39 kB, not 20 ms and 41 kB; probabilities 44 ms and 972 kB, not 160 ms and 966 kB; overlays 70 ms and
+1290 kB, not 400 ms and 1248 kB. The network takes 1.5 s."""
 
 
 def split_suffix(name: str) -> tuple[str, str]:
@@ -154,7 +161,10 @@ def write_mask(path: Path, mask: Bool[np.ndarray, "h w"], text: str | None = Non
 
 def write_probability(path: Path, probability: Float[np.ndarray, "h w"], text: str | None = None) -> None:
     """Write probabilities in [0, 1] as 16-bit grey PNG: round(65535 p); `text` as for `write_mask`."""
-    save_png(path, Image.fromarray(np.rint(probability.astype(np.float64) * 65535).astype(np.uint16)), text)
+    whole = np.empty(probability.shape, np.uint16)
+    for start in range(0, len(whole), ROWS):
+        whole[start : start + ROWS] = np.rint(probability[start : start + ROWS].astype(np.float64) * 65535)
+    save_png(path, Image.fromarray(whole), text)
 
 
 def write_overlay(
@@ -163,9 +173,10 @@ def write_overlay(
     """Write the photograph with the mask tinted and outlined in cyan, as PNG; `text` as for `write_mask`."""
     inner = np.pad(mask, 1)
     inner = mask & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
-    opacity = np.where(inner, 0.35, np.where(mask, 0.8, 0.0))[:, :, None]
-    mixed = image * (1 - opacity) + np.array(OVERLAY_RGB) * opacity
-    save_png(path, Image.fromarray(np.rint(mixed).astype(np.uint8)), text)
+    mixed = image.copy()
+    for where, opacity in ((inner, TINT), (mask & ~inner, OUTLINE)):
+        mixed[where] = np.rint(mixed[where] * (1 - opacity) + np.array(OVERLAY_RGB) * opacity)
+    save_png(path, Image.fromarray(mixed), text)
 
 
 def save_png(path: Path, image: Image.Image, text: str | None = None) -> None:
@@ -174,6 +185,6 @@ def save_png(path: Path, image: Image.Image, text: str | None = None) -> None:
     if text is not None:
         about.add_text(KEY, text)
     encoded = io.BytesIO()
-    image.save(encoded, format="PNG", pnginfo=about)
+    image.save(encoded, format="PNG", pnginfo=about, compress_type=PNG_STRATEGY)
     with atomic_path(path) as partial:
         partial.write_bytes(encoded.getvalue())  # Pillow, writing to the disk, would not tell that it is full

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, UInt8
+from PIL import Image
 
 NORMALISATION = (
     "(image - mean) / std per channel of the 8-bit RGB image, where mean and std are those of its lit pixels: "
@@ -22,12 +23,12 @@ def statistics(image: UInt8[np.ndarray, "h w 3"]) -> tuple[Float64[np.ndarray, "
     From histograms and whole numbers, so that an image and its turned or mirrored copies get the same to the last bit.
     An image without a lit pixel gets mean 0; a channel without contrast gets standard deviation 1.
     """
-    pixels = image[lit(image)]
-    count, values = len(pixels), np.arange(256)
+    inside = lit(image)
+    count, values, only = int(np.count_nonzero(inside)), np.arange(256), Image.fromarray(inside.view(np.uint8))
     mean, std = np.zeros(3), np.ones(3)
     if count:
         for channel in range(3):
-            times = np.bincount(pixels[:, channel], minlength=256)
+            times = np.array(Image.fromarray(np.ascontiguousarray(image[:, :, channel])).histogram(only))
             total, squares = int(times @ values), int(times @ values**2)
             mean[channel] = total / count
             std[channel] = np.sqrt((count * squares - total**2) / count**2) or 1.0
@@ -38,5 +39,8 @@ def normalise(
     image: UInt8[np.ndarray, "h w 3"], mean: Float64[np.ndarray, "3"], std: Float64[np.ndarray, "3"]
 ) -> Float32[np.ndarray, "3 h w"]:
     """(image - mean) / std everywhere, channels first, in float32."""
-    scaled = (image.astype(np.float32) - mean.astype(np.float32)) / std.astype(np.float32)
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+    planes = np.empty((3, *image.shape[:2]), np.float32)
+    for channel, plane in enumerate(planes):
+        np.subtract(image[:, :, channel], np.float32(mean[channel]), out=plane, dtype=np.float32)
+        plane /= np.float32(std[channel])
+    return planes

@@ -45,11 +45,8 @@ def measure(image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> 
     """Figures of a photograph with a field of view of at least one pixel."""
     by = min(1.0, WIDTH / (scale.diameter(fov) or max(fov.shape)))
     shape = (max(1, round(fov.shape[0] * by)), max(1, round(fov.shape[1] * by)))
-    small = scale.resize(image.astype(np.float32).transpose(2, 0, 1), shape)
-    view = scale.shares(fov, shape) > 0.5
-    depth = ndimage.distance_transform_edt(np.pad(view, 1))[1:-1, 1:-1]
-    inner = depth > RIM * max(shape)
-    inner = inner if inner.any() else depth == depth.max()
+    small = np.stack([scale.resize(image[:, :, channel].astype(np.float32), shape) for channel in range(3)])
+    inner = away_from_rim(scale.shares(fov, shape) > 0.5, RIM * max(shape))
     fine, coarse = (np.percentile(edges(small[1], sigma)[inner], STRONGEST) for sigma in (FINE, COARSE))
     area, rows, columns = int(fov.sum()), np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     sides = (int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1))
@@ -61,6 +58,17 @@ def measure(image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> 
         fill=round(area / (sides[0] * sides[1]), 4),
         aspect=round(max(sides) / min(sides), 4),
     )
+
+
+def away_from_rim(view: Bool[np.ndarray, "h w"], distance: float) -> Bool[np.ndarray, "h w"]:
+    """The pixels of a view farther than that from all others and from the border; the farthest where none is so."""
+    around = int(distance) + 1
+    outside = np.pad(~view, around, constant_values=True)
+    inner = ~views.dilate(outside, distance)[around:-around, around:-around]
+    if inner.any():
+        return inner
+    depth = ndimage.distance_transform_edt(np.pad(view, 1))[1:-1, 1:-1]  # exact as well, but five times slower
+    return np.asarray(depth == depth.max())
 
 
 def edges(plane: Float32[np.ndarray, "h w"], sigma: float) -> Float32[np.ndarray, "h w"]:

@@ -77,12 +77,18 @@ def resize_probability(probability: Float[np.ndarray, "h w"], shape: tuple[int, 
     if probability.shape == shape:
         return probability.astype(np.float32, copy=False)
     p = np.clip(probability.astype(np.float32, copy=False), SAFE, 1 - SAFE)
-    logits = resize(np.log(p / (1 - p)), shape)
-    return np.asarray(1 / (1 + np.exp(-logits)), np.float32)
+    result = resize(np.log(p / (1 - p)), shape)
+    np.negative(result, out=result)  # 1 / (1 + exp(-logits)) in one array: a large photograph fills the memory else
+    np.exp(result, out=result)
+    result += 1
+    np.divide(1, result, out=result)
+    return result
 
 
 def _each(planes: np.ndarray, shape: tuple[int, int], how: Image.Resampling) -> np.ndarray:
     height, width = shape
     flat = planes.reshape(-1, *planes.shape[-2:])
-    out = [np.asarray(Image.fromarray(plane).resize((width, height), how)) for plane in flat]
-    return np.stack(out).reshape(*planes.shape[:-2], height, width)
+    out = np.empty((len(flat), height, width), np.float32)
+    for plane, scaled in zip(flat, out, strict=True):
+        scaled[:] = np.asarray(Image.fromarray(plane).resize((width, height), how))
+    return out.reshape(*planes.shape[:-2], height, width)

@@ -18,7 +18,7 @@ from itertools import product
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 SIZES = (128, 192, 256, 320, 336, 384, 448, 512, 544, 560, 592, 640)
 """Lengths of a tile's sides to choose from, in pixels; few, since a GPU is set up anew for each shape. Found by trial:
@@ -75,10 +75,19 @@ class Plan:
         """Pixels that the network computes per pixel of the image; 1 if no pixel is computed twice."""
         return len(self.tiles) * self.tile_pixels / (self.rows.length * self.columns.length)
 
-    def batches(self, pixels: int) -> Iterator[tuple[Tile, ...]]:
-        """The tiles in groups of at most `pixels` pixels, of one tile at least."""
-        tiles, size = self.tiles, max(1, pixels // self.tile_pixels)
+    def batches(self, pixels: int, tiles: Sequence[Tile]) -> Iterator[Sequence[Tile]]:
+        """Some of the tiles in groups of at most `pixels` pixels, of one tile at least."""
+        size = max(1, pixels // self.tile_pixels)
         return (tiles[i : i + size] for i in range(0, len(tiles), size))
+
+    def near(self, wanted: Bool[np.ndarray, "h w"], reach: int) -> tuple[Tile, ...]:
+        """The tiles that hold a wanted pixel, or lie within `reach` pixels of one; those of a moved image are moved."""
+
+        def around(side: Side, i: int) -> slice:
+            begin = side.positions[i]
+            return slice(max(0, begin - reach), begin + side.tile + reach)
+
+        return tuple((i, j) for i, j in self.tiles if wanted[around(self.rows, i), around(self.columns, j)].any())
 
 
 def segment(
@@ -108,8 +117,19 @@ def segment(
     """
     _, height, width = image.shape
     layout = plan(height, width, divisor, sizes, overlap)
-    probability = np.zeros((height, width), image.dtype)
-    for batch in layout.batches(batch_pixels):
+    return run(image, net, layout, layout.tiles, batch_pixels)
+
+
+def run(
+    image: Float[np.ndarray, "c h w"],
+    net: Net,
+    layout: Plan,
+    tiles: Sequence[Tile],
+    batch_pixels: int = BATCH_PIXELS,
+) -> Float[np.ndarray, "h w"]:
+    """The same with some tiles of a plan only: pixels in none of them are 0, those where others are missing too low."""
+    probability = np.zeros(image.shape[1:], image.dtype)
+    for batch in layout.batches(batch_pixels, tiles):
         stitch(probability, net(cut(image, layout, batch)), layout, batch)
     return probability
 

@@ -10,7 +10,7 @@ from geseg.data import images
 from geseg.errors import ConfigError, DataError, OutputError
 from geseg.files import remove_partials
 
-Kind = Literal["mask", "probability", "overlay"]
+Kind = Literal["mask", "probability", "overlay", "skeleton"]
 Folders: TypeAlias = Mapping[Kind, Path]
 """Where each kind of output goes, of those that were asked for."""
 Identity: TypeAlias = tuple[int, int]

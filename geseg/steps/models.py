@@ -29,12 +29,14 @@ class Model:
         threshold: probability from which a pixel is vessel, fixed on validation images.
         path: the file that was opened.
         device: what really runs it, in words.
+        weights_sha256: of the safetensors file that was opened, or that the ONNX file was exported from.
     """
 
     segmenter: Segmenter
     threshold: float
     path: Path
     device: str
+    weights_sha256: str
 
     def segment(
         self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"] | None = None
@@ -91,14 +93,16 @@ def load(model: Path | str = SHIPPED, engine: EngineName = "auto", device: str =
         from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
 
         run = OnnxEngine(path, device)
-        return Model(Segmenter(run, run.header.divisor, run.header.diameters), run.header.threshold, path, run.device)
+        segmenter = Segmenter(run, run.header.divisor, run.header.diameters)
+        return Model(segmenter, run.header.threshold, path, run.device, run.header.model_sha256)
     from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
     from geseg.model import modelfile  # noqa: PLC0415
     from geseg.model.restrict import restrict  # noqa: PLC0415
 
     net, header = modelfile.load(path)
     torch_run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
-    return Model(Segmenter(torch_run, header.divisor, header.diameters), header.threshold, path, torch_run.device)
+    segmenter = Segmenter(torch_run, header.divisor, header.diameters)
+    return Model(segmenter, header.threshold, path, torch_run.device, sha256(path))
 
 
 def _choose_file(model: Path, engine: EngineName) -> Path:

@@ -43,12 +43,8 @@ class Origin:
     @classmethod
     def of(cls, model: Model, threshold: float) -> "Origin":
         device = model.device.partition(" ")[0].partition(":")[0]
-        if model.path.suffix != ".onnx":
-            return cls(model_sha256=sha256(model.path), engine="torch", device=device, threshold=threshold)
-        from geseg.inference.onnxfile import read_header  # noqa: PLC0415 - imports onnxruntime
-
-        weights = read_header(model.path).model_sha256
-        return cls(model_sha256=weights, engine="onnx", device=device, threshold=threshold)
+        engine = "onnx" if model.path.suffix == ".onnx" else "torch"
+        return cls(model_sha256=model.weights_sha256, engine=engine, device=device, threshold=threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,10 @@ from geseg.errors import OutputError
 from geseg.files import atomic_path
 from geseg.steps.origin import Origin
 from geseg.steps.review import Trust
+from geseg.steps.shards import Shard
 
 NAME = "report.json"
+"""Of a whole folder; `Shard.part` has the name of a part's."""
 FORMAT = 1
 BEGIN = '{\n "report": "geseg predict"'
 """How every report begins, so that no other file of this name is replaced."""
@@ -29,7 +31,7 @@ class ImageRow:
     reason: str | None = None
     """Why it failed."""
     seconds: float | None = None
-    """From reading to writing; null if an earlier run did it."""
+    """Spent on reading, segmenting and writing it; null if an earlier run did it. Photographs overlap in time."""
     trust: Trust | None = None
     """Its fields are in the row, and null unless it is done."""
 
@@ -43,6 +45,8 @@ class ImageRow:
 class Report:
     """What a command did; in the file, `origin` is spread out and the counts follow."""
 
+    shard: Shard | None
+    """The part of the folder that it is about, as "3/16" in the file; null for all of it."""
     origin: Origin
     """What the masks were made with; see `Origin` for its fields."""
     unlisted: tuple[str, ...]
@@ -63,7 +67,7 @@ class Report:
         """One line per row, and names that are no text escaped."""
         counts = {status: self.count(status) for status in ("done", "failed", "waiting")}
         head = dataclasses.asdict(self.origin) | {"format": FORMAT, **counts, "to_review": self.to_review}
-        head |= {"unlisted": self.unlisted, "notes": self.notes}
+        head |= {"shard": self.shard and str(self.shard), "unlisted": self.unlisted, "notes": self.notes}
         lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in head.items()]
         rows = ",\n  ".join(json.dumps(row.to_json()) for row in self.images)
         return ",\n ".join([BEGIN, *lines, f'"images": [\n  {rows}\n ]\n}}\n'])

@@ -17,7 +17,7 @@ from PIL import Image
 from geseg.data import drawn
 
 PHOTOGRAPHS = 12
-SLOWLY = """import time, geseg.steps.predict as p
+SLOWLY = """import time, geseg.steps.stages as p
 f = p.segment
 def slow(*a): time.sleep(0.3); return f(*a)
 p.segment = slow"""
@@ -120,7 +120,7 @@ def test_a_signal_finishes_the_photograph_and_says_how_to_go_on(
 
 def test_a_second_signal_ends_it_at_once(photos: Path, tmp_path: Path, run_folder: Path) -> None:
     begun = tmp_path / "begun"
-    for_ever = f"import pathlib, time, geseg.steps.predict as p\nbegun = pathlib.Path({str(begun)!r})\n"
+    for_ever = f"import pathlib, time, geseg.steps.stages as p\nbegun = pathlib.Path({str(begun)!r})\n"
     for_ever += "def segment(*_): begun.touch(); time.sleep(100)\np.segment = segment"
     process = start(photos, tmp_path / "masks", run_folder, for_ever)
     while process.poll() is None and not begun.exists():
@@ -175,9 +175,9 @@ def test_names_cannot_command_the_terminal(photos: Path, tmp_path: Path, run_fol
 def test_what_is_unforeseen_in_one_photograph_does_not_stop_the_others(
     photos: Path, tmp_path: Path, run_folder: Path
 ) -> None:
-    broken = "import geseg.steps.predict as p; f = p.judge\ndef judge(image, *a):\n"
+    broken = "import geseg.steps.stages as p; f = p.judge\ndef judge(seen, fov, *a):\n"
     broken += (
-        "    if len(image) == 163: raise ZeroDivisionError('of all things')\n    return f(image, *a)\np.judge = judge"
+        "    if len(fov) == 163: raise ZeroDivisionError('of all things')\n    return f(seen, fov, *a)\np.judge = judge"
     )
     code, stdout, stderr = finish(start(photos, tmp_path / "masks", run_folder, broken))
     assert code == 1

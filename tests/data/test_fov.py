@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 from geseg.data.fov import close, find_fov, hull_area, largest, outline_lengths, rim_levels
 from geseg.data.images import read_image, read_mask
@@ -247,3 +247,14 @@ def test_it_is_quick(real_data: Path, name: str, limit: float) -> None:
     start = time.perf_counter()
     find_fov(image)
     assert time.perf_counter() - start < limit, "0.013 s for DRIVE and 0.25 s for HRF on a usual computer"
+
+
+@given(seed=st.integers(0, 2**16), height=st.integers(1, 30), width=st.integers(1, 30))
+def test_the_hull_is_that_of_qhull(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    mask = rng.random((height, width)) < rng.random()
+    mask[rng.integers(height), rng.integers(width)] = True
+    rows, columns = np.nonzero(mask)
+    corners = np.concatenate([np.stack([rows + y, columns + x], axis=1) for y in (0, 1) for x in (0, 1)])
+    assert hull_area(mask) == pytest.approx(spatial.ConvexHull(corners).volume, abs=1e-9)
+    assert hull_area(mask) * 2 == int(hull_area(mask) * 2)

@@ -4,8 +4,9 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -13,6 +14,7 @@ from PIL import Image
 import geseg
 from geseg.data.pngtext import read_text
 from geseg.errors import OutputError
+from geseg.steps import pipeline
 from geseg.steps.origin import Origin
 from geseg.steps.predict import PredictConfig, PredictResult, run
 from geseg.steps.predictreport import NAME
@@ -43,6 +45,7 @@ def state(folder: Path) -> dict[str, tuple[int, int, bytes]]:
 
 
 Predict = Callable[..., PredictResult]
+Stage = Callable[[Any], Any]
 
 
 def test_a_mask_says_all_that_decides_it_and_nothing_else(
@@ -203,15 +206,15 @@ def test_leftovers_of_killed_runs_are_removed(predict: Predict, tmp_path: Path) 
 def test_a_step_that_is_asked_to_stop_finishes_the_photograph(
     predict: Predict, photos: Path, tmp_path: Path, run_folder: Path
 ) -> None:
-    seen: list[object] = []
+    config, asked = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, device="cpu"), []
+    (tmp_path / "masks").mkdir()
 
-    def track(items: Iterable[object], label: str, total: int | None = None) -> Iterator[object]:
-        for item in items:
-            seen.append(item)
-            yield item
+    def stop() -> bool:
+        """Says so when it is asked before the third photograph; it was before, to look for what is done."""
+        asked.append(0)
+        return len(asked) > 3 + 2
 
-    config = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, device="cpu")
-    result = run(config, track, lambda: len(seen) > 2)  # type: ignore[arg-type]
+    result = run(config, stop=stop)
     assert (result.written, result.waiting) == (2, 1)
     rows = json.loads((tmp_path / "masks" / NAME).read_text())["images"]
     assert [(row["image"], row["status"]) for row in rows] == [
@@ -231,3 +234,24 @@ def test_a_stop_while_looking_back_leaves_the_report(
     result = run(config, stop=lambda: True)
     assert (result.written, result.waiting) == (0, 3)
     assert (tmp_path / "masks" / NAME).read_bytes() == before
+
+
+def test_work_that_overlaps_makes_the_same_bytes_as_one_photograph_after_the_other(
+    predict: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(out=tmp_path / "overlap", probabilities=tmp_path / "overlap-p", overlay=tmp_path / "overlap-o")
+
+    def one_by_one(
+        items: Iterable[Any], before: Stage, during: Stage, after: Stage, stop: object
+    ) -> Generator[Any, None, None]:
+        for item in items:
+            yield after(during(before(item)))
+
+    monkeypatch.setattr(pipeline, "overlap", one_by_one)
+    predict(out=tmp_path / "alone", probabilities=tmp_path / "alone-p", overlay=tmp_path / "alone-o")
+    for kind in ("", "-p", "-o"):
+        overlapping, alone = (
+            [data for *_, data in state(tmp_path / (name + kind)).values()] for name in ("overlap", "alone")
+        )
+        assert overlapping == alone
+        assert len(alone) == 3

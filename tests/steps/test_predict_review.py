@@ -43,7 +43,7 @@ def test_figures_are_those_of_the_field_of_view() -> None:
     probability = np.ones((20, 20), np.float32)
     probability[5:15, 5:15] = 0.25
     probability[5, 5:15] = 0.5
-    trust = review.judge(np.full((20, 20, 3), 90, np.uint8), fov, probability, 0.5, 1.25)
+    trust = review.judge(GOOD, fov, probability, 0.5, 1.25)
     assert (trust.fov, trust.fov_share, trust.scale, trust.vessel_share) == ("found", 0.25, 1.25, 0.1)
     assert trust.entropy_bits == pytest.approx(0.1 + 0.9 * 0.811278, abs=1e-4)
 

@@ -1,0 +1,155 @@
+"""One photograph from its file to its mask, in three stages that know of no other photograph: read, segment, write."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from geseg.data import fov, images, quality, scale
+from geseg.data.quality import Quality
+from geseg.errors import GesegError, ImageError, OutputError
+from geseg.inference.memory import is_out_of_memory
+from geseg.steps.jobs import Job
+from geseg.steps.origin import Header, Origin, digest_of
+from geseg.steps.predictreport import ImageRow
+from geseg.steps.review import Trust, judge
+from geseg.steps.segmenting import Ready, Segmenter
+
+if TYPE_CHECKING:
+    from geseg.steps.vesseltable import VesselTable
+
+
+@dataclass(frozen=True, slots=True)
+class Photograph:
+    """What is known before the net has run: pixels, field of view, SHA-256 of the file, and how good they are."""
+
+    image: UInt8[np.ndarray, "h w 3"]
+    fov: Bool[np.ndarray, "h w"]
+    sha256: str
+    quality: Quality
+    ready: Ready
+
+
+@dataclass(frozen=True, slots=True)
+class Segmented:
+    """What is to be written of a photograph; the probability is 0 outside of the field of view."""
+
+    probability: Float32[np.ndarray, "h w"]
+    mask: Bool[np.ndarray, "h w"]
+    header: Header
+
+
+class Course:
+    """A photograph on its way through the stages; one that failed in a stage passes the others by.
+
+    Whatever goes wrong in one photograph is said in its row of the report, so that a long run survives what nobody has
+    thought of; only an OutputError is raised, as the next photograph could not be written either.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._seconds = 0.0
+        self._reason: str | None = None
+        self._photograph: Photograph | None = None
+        self._map: Float32[np.ndarray, "h w"] | None = None
+        self._trust: Trust | None = None
+
+    def read(self, segmenter: Segmenter) -> None:
+        with self._stage():
+            self._photograph = read(self.job.image, segmenter)
+
+    def segment(self, segmenter: Segmenter) -> None:
+        """Run the net."""
+        if self._photograph:
+            with self._stage():
+                self._map = segment(self._photograph, segmenter)
+
+    def write(self, origin: Origin, table: "VesselTable | None") -> None:
+        """Write all that was asked for; `table` gets a row if there is one."""
+        if self._photograph and self._map is not None:
+            with self._stage():
+                segmented = conclude(self._photograph, self._map, origin)
+                write(self.job, self._photograph, segmented, table)
+                self._trust = segmented.header.trust
+
+    @property
+    def row(self) -> ImageRow:
+        """What the report says of it, once it is through."""
+        if self._trust is None:
+            return ImageRow(image=self.job.name, status="failed", reason=self._reason)
+        return ImageRow(image=self.job.name, status="done", seconds=round(self._seconds, 3), trust=self._trust)
+
+    @contextmanager
+    def _stage(self) -> Iterator[None]:
+        start = time.monotonic()
+        try:
+            yield
+        except OutputError:
+            raise
+        except GesegError as error:
+            self._reason = str(error)
+        except Exception as error:
+            what = "it needs more memory than there is" if is_out_of_memory(error) else repr(error)
+            self._reason = f"{self.job.image} cannot be segmented: {what}"
+        self._seconds += time.monotonic() - start
+
+
+def read(path: Path, segmenter: Segmenter) -> Photograph:
+    """Read a photograph, find its field of view, and make it ready for the net.
+
+    Raises:
+        ImageError: it cannot be read, or somebody wrote to it meanwhile: its hash would be that of another state.
+    """
+    digest = digest_of(path)
+    image = images.read_image(path)
+    if digest_of(path) != digest:
+        raise ImageError(f"{path} changed while it was read; start again when it is complete")
+    view = fov.find_fov(image)
+    return Photograph(image, view, digest, quality.measure(image, view), segmenter.ready(image, view))
+
+
+def segment(photograph: Photograph, segmenter: Segmenter) -> Float32[np.ndarray, "h w"]:
+    """Run the net; the map has the scale of the net."""
+    return segmenter.run(photograph.ready)
+
+
+def conclude(photograph: Photograph, raw: Float32[np.ndarray, "h w"], origin: Origin) -> Segmented:
+    """Bring the map of the net to the size of the photograph, and judge it."""
+    inside, ready = photograph.fov, photograph.ready
+    probability = np.where(inside, scale.resize_probability(raw, ready.own), np.float32(0))
+    trust = judge(photograph.quality, inside, probability, origin.threshold, ready.by)
+    return Segmented(probability, probability >= origin.threshold, Header(origin, photograph.sha256, trust))
+
+
+def write(job: Job, photograph: Photograph, segmented: Segmented, table: "VesselTable | None") -> None:
+    """Write what was asked for, each PNG with the header that tells the next run that it is done.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    text = segmented.header.to_json()
+    for kind, path in job.outputs.items():
+        if kind == "mask":
+            images.write_mask(path, segmented.mask, text)
+        elif kind == "probability":
+            images.write_probability(path, segmented.probability, text)
+        elif kind == "overlay":
+            images.write_overlay(path, photograph.image, segmented.mask, text)
+    if table or "skeleton" in job.outputs:
+        _write_vessels(job, photograph, segmented, table)
+
+
+def _write_vessels(job: Job, photograph: Photograph, segmented: Segmented, table: "VesselTable | None") -> None:
+    from geseg.metrics import morphometry  # noqa: PLC0415 - a start without them is faster
+    from geseg.steps import measure  # noqa: PLC0415
+
+    vessels = morphometry.measure(segmented.mask, photograph.fov)
+    if "skeleton" in job.outputs:
+        measure.write_skeleton(job.outputs["skeleton"], vessels.skeleton, segmented.header.to_json())
+    if table:
+        table.add(job, vessels.figures)

@@ -1,0 +1,122 @@
+"""Three stages side by side: the order stays, they overlap, and whatever ends one ends all, with nothing lost."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from geseg.steps.pipeline import overlap
+
+never: Callable[[], bool] = lambda: False  # noqa: E731
+
+
+def same(item: int) -> int:
+    return item
+
+
+def test_results_come_in_order_and_each_stage_has_a_thread_of_its_own() -> None:
+    threads: dict[str, set[int]] = {"before": set(), "during": set(), "after": set()}
+
+    def stage(name: str, delays: tuple[float, ...]) -> Callable[[int], int]:
+        def work(item: int) -> int:
+            threads[name].add(threading.get_ident())
+            time.sleep(delays[item % len(delays)])
+            return item + 1
+
+        return work
+
+    stages = stage("before", (0.004, 0)), stage("during", (0, 0.003)), stage("after", (0.002, 0, 0.005))
+    assert list(overlap(range(12), *stages, never)) == [item + 3 for item in range(12)]
+    assert threads["during"] == {threading.get_ident()}
+    assert [len(found) for found in threads.values()] == [1, 1, 1], "one photograph at a time per stage"
+    assert len(set.union(*threads.values())) == 3
+
+
+def test_the_next_is_made_ready_and_the_last_put_away_meanwhile() -> None:
+    """Each stage of item 1 waits until the neighbours of it have come where they should be at that time."""
+    began = [threading.Event() for _ in range(3)]
+    stored = threading.Event()
+
+    def before(item: int) -> int:
+        began[item].set()
+        return item
+
+    def during(item: int) -> int:
+        if item == 1:
+            assert began[2].wait(10), "the next one is made ready while the net runs"
+            stored.set()
+        return item
+
+    def after(item: int) -> int:
+        if item == 0:
+            assert stored.wait(10), "the last one is put away while the net runs"
+        return item
+
+    assert list(overlap(range(3), before, during, after, never)) == [0, 1, 2]
+
+
+def test_at_most_three_are_under_way() -> None:
+    begun, done, most = 0, 0, 0
+
+    def before(item: int) -> int:
+        nonlocal begun, most
+        begun += 1
+        most = max(most, begun - done)
+        return item
+
+    def after(item: int) -> int:
+        nonlocal done
+        time.sleep(0.003)
+        done += 1
+        return item
+
+    list(overlap(range(30), before, same, after, never))
+    assert most == 3, "a slow disk must not fill the memory"
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_what_a_stage_raises_is_raised_and_ends_the_others(place: int) -> None:
+    seen: list[list[int]] = [[], [], []]
+
+    def stage(number: int) -> Callable[[int], int]:
+        def work(item: int) -> int:
+            seen[number].append(item)
+            if number == place and item == 3:
+                raise OSError(f"stage {number}")
+            return item
+
+        return work
+
+    results = overlap(range(9), stage(0), stage(1), stage(2), never)
+    with pytest.raises(OSError, match=f"stage {place}"):
+        list(results)
+    assert seen[2][:3] == [0, 1, 2], "what was worked on before is put away"
+    assert seen[2] == ([0, 1, 2, 3] if place == 2 else [0, 1, 2])
+    assert max(seen[1]) <= 4
+    assert max(seen[0]) <= 5
+    assert threading.active_count() == 1
+
+
+def test_when_it_is_to_stop_no_other_is_worked_on_and_the_last_is_put_away() -> None:
+    worked_on: list[int] = []
+    put_away: list[int] = []
+    results = overlap(range(9), same, lambda i: worked_on.append(i) or i, put_away.append, lambda: len(worked_on) == 3)
+    assert len(list(results)) == 3
+    assert worked_on == put_away == [0, 1, 2]
+
+
+def test_a_caller_who_leaves_ends_the_threads() -> None:
+    put_away: list[int] = []
+    results = overlap(iter(range(9)), same, same, put_away.append, never)
+    next(results)
+    results.close()
+    assert threading.active_count() == 1
+    assert put_away == [0, 1]
+
+
+def test_nothing_to_do() -> None:
+    def none() -> Iterator[int]:
+        yield from ()
+
+    assert list(overlap(none(), same, same, same, never)) == []
