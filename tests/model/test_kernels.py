@@ -1,4 +1,6 @@
 import importlib
+import subprocess
+import sys
 import types
 
 import numpy as np
@@ -88,3 +90,24 @@ def test_the_mend_of_tostring_is_needed() -> None:
 
 def calls_tostring(kind: type) -> bool:
     return "tostring" in getattr(vars(kind).get("__hash__"), "__code__", calls_tostring.__code__).co_names
+
+
+@pytest.mark.parametrize("name", kernels.KEPT_GROUPS)
+def test_what_is_kept_is_what_e2cnn_computes(name: str) -> None:
+    """If it is not: python -m geseg.model.kernels, and models that were trained before mean something else."""
+    for kind in kernels.KEPT_KINDS:
+        kept, computed = kernels.basis(Group.parse(name), *kind), kernels.compute(Group.parse(name), *kind)
+        assert kept.dtype == torch.float64
+        torch.testing.assert_close(kept, computed, rtol=0, atol=1e-12)
+
+
+def test_a_net_is_built_without_e2cnn() -> None:
+    code = """
+import sys
+from geseg.model.group import Group
+from geseg.model.unet import build, find_widths
+d8 = Group.parse("d8")
+build(d8, find_widths(d8, 62_500))
+assert not {"e2cnn", "scipy", "sympy"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
