@@ -1,7 +1,7 @@
 """Predict: photographs to masks, at their own size, under their own names; what is done is not done again."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from geseg.errors import ConfigError, ImageError, OutputError
 from geseg.inference.memory import Halving
-from geseg.progress import Track, silent
+from geseg.progress import Stop, Track, never, silent
 from geseg.steps import pipeline, predictreport
 from geseg.steps.jobs import Folders, Job, Kind, plan, remove_leftovers
 from geseg.steps.models import SHIPPED, EngineName, Model, load
@@ -88,12 +88,7 @@ class PredictResult:
     threshold: float
 
 
-def never() -> bool:
-    """The default of `run`: nobody wants it to stop."""
-    return False
-
-
-def run(config: PredictConfig, track: Track = silent, stop: Callable[[], bool] = never) -> PredictResult:
+def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> PredictResult:
     """Segment every photograph that is not done yet; one that cannot be segmented does not stop the others.
 
     Every output is written whole or not at all, so that a run that was killed goes on where it was. While the net works
@@ -150,7 +145,7 @@ class _Work:
 
         return VesselTable(self.config.measure, self.config.shard, self.jobs, self.config.overwrite)
 
-    def look_back(self, track: Track, stop: Callable[[], bool]) -> bool:
+    def look_back(self, track: Track, stop: Stop) -> bool:
         """Find what earlier runs have done, before any work starts; False if it was stopped."""
         for job in track(self.jobs, "look for what is done", len(self.jobs)):
             if stop():
@@ -169,7 +164,7 @@ class _Work:
                 self.before += 1
         return True
 
-    def go_on(self, track: Track, stop: Callable[[], bool]) -> None:
+    def go_on(self, track: Track, stop: Stop) -> None:
         """Do the rest, and write report and table, whatever happens."""
         remove_leftovers(self.jobs, [self.config.report, *([self.table.path] if self.table else [])])
         todo = [job for job in self.jobs if job.name not in self.rows]

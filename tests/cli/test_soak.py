@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from geseg.data import drawn
+from geseg.data.images import split_suffix
 from geseg.inference.onnxfile import read_header, write_header
 
 CASES = runpy.run_path(str(Path(__file__).parents[1] / "corpus.py"))["CASES"]
@@ -68,7 +69,7 @@ def broken_files(scratch: Path) -> list[tuple[str, bytes, str]]:
     for case in CASES:
         case.write(path := scratch / case.name)
         if isinstance(case.outcome, str) and path.is_file() and not path.is_symlink():
-            found.append((Path(case.name).suffix, path.read_bytes(), case.outcome))
+            found.append((split_suffix(case.name)[1], path.read_bytes(), case.outcome))
     return found
 
 
