@@ -52,6 +52,20 @@ def test_the_commands_and_the_python_run_as_they_stand(tmp_path: Path, monkeypat
     np.testing.assert_array_equal(images.read_mask(Path("mask.png")), images.read_mask(Path("masks/01_test.png")))
 
 
+def test_the_vessels_are_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the command as it stands; the table has the columns that the README explains."""
+    monkeypatch.chdir(tmp_path)
+    drawn.write_dataset(Path("drive"), "drive", train=1, test=2, seed=0, height=96, width=90)
+    shutil.copytree("drive/test/images", "images")
+    assert run_commands("Measuring vessels") == ["predict"]
+    assert sorted(path.name for path in Path("skeletons").iterdir()) == ["01_test.png", "02_test.png"]
+    with Path("vessels.csv").open() as file:
+        header, *rows = csv.reader(file)
+    assert len(rows) == 2
+    explained = re.findall(r"`(\w+)`", section("Measuring vessels").partition("| Column")[2].partition("\n\n")[0])
+    assert header == ["image", *explained]
+
+
 def test_the_one_line_that_must_work_as_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     drawn.write_dataset(Path("drive"), "drive", train=9, test=0, seed=0, height=96, width=90)
@@ -86,7 +100,8 @@ def test_the_commands_on_data_sets_and_figures_run(
 
     run_commands("From a data set to masks")
     assert run_commands("Data sets") == ["prepare", "prepare", "prepare", "train"]
-    assert run_commands("Evaluation") == ["eval", "eval", "eval"]
+    assert run_commands("Evaluation") == ["eval", "eval", "eval", "eval"]
+    assert Path("report/index.html").is_file()
     assert "`geseg eval runs/drive-d4 --equivariance`" in README
     moved = CliRunner().invoke(app, ["eval", "runs/drive-d4", "--equivariance"])
     assert moved.exit_code == 0

@@ -10,7 +10,7 @@ import torch
 from geseg.errors import GesegError, ModelFileError
 from geseg.files import atomic_path
 from geseg.model.group import Group
-from geseg.model.modelheader import FORMAT, KEY, SEAL, ModelHeader, read_metadata
+from geseg.model.modelheader import FORMAT, KEY, ModelHeader, read_sealed, seal
 from geseg.model.steerable import PlainLayers
 from geseg.model.unet import UNet, build
 
@@ -20,7 +20,7 @@ def save(net: UNet, header: ModelHeader, path: Path) -> None:
     state = {name: tensor.contiguous().cpu() for name, tensor in net.state_dict().items()}
     text = header.to_json()
     with atomic_path(path) as partial:  # save_file would report a full disk as an error of its own kind
-        partial.write_bytes(safetensors.torch.save(state, metadata={KEY: text, SEAL: _seal(text, state)}))
+        partial.write_bytes(safetensors.torch.save(state, metadata={KEY: seal(text, _digest(text, state))}))
 
 
 def load(path: Path) -> tuple[UNet, ModelHeader]:
@@ -30,10 +30,10 @@ def load(path: Path) -> tuple[UNet, ModelHeader]:
         ModelFileError: the file is missing, no safetensors file, not from geseg, damaged, or its weights do not fit its
             header.
     """
-    header, metadata = read_metadata(path)
+    header, text, digest = read_sealed(path)
     try:
         state = safetensors.torch.load_file(path)
-        if header.format == FORMAT and metadata.get(SEAL) != _seal(metadata[KEY], state):
+        if header.format == FORMAT and digest != _digest(text, state):
             raise ModelFileError("its bytes do not fit its checksum")
         net = _empty_net(header, sum(tensor.numel() for tensor in state.values()))
         net.load_state_dict(state)
@@ -53,7 +53,7 @@ def _empty_net(header: ModelHeader, numbers: int) -> UNet:
     return build(group, header.widths)
 
 
-def _seal(text: str, state: dict[str, torch.Tensor]) -> str:
+def _digest(text: str, state: dict[str, torch.Tensor]) -> str:
     """Hexadecimal SHA-256 of a header's text and of all weights: in the order of their names, type, shape and bytes."""
     digest = hashlib.sha256(text.encode())
     for name, tensor in sorted(state.items()):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import struct
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ from geseg.model.group import Group
 
 FORMAT, UNSEALED = 2, 1
 """What is written, and what is read as well: the same without checksum."""
-KEY, SEAL = "geseg", "geseg_sha256"
-"""Names in the metadata: of the header, and of the checksum of header and weights."""
+KEY, SEAL = "geseg", "sha256"
+"""Names of the header in the metadata, and of the checksum of header and weights, which is its last field. As a second
+entry of the metadata it would come first or last as safetensors draws, and the same model would be another file."""
 MOST_LEVELS = 12
 """Of a net; its tiles would have sides divisible by 2048."""
 Kind = Literal["trained", "restricted"]
@@ -81,11 +83,11 @@ def read_header(path: Path) -> ModelHeader:
     Raises:
         ModelFileError: the file is missing, no safetensors file, or not from geseg.
     """
-    return read_metadata(path)[0]
+    return read_sealed(path)[0]
 
 
-def read_metadata(path: Path) -> tuple[ModelHeader, dict[str, str]]:
-    """Read the header, and the texts that hold it and its checksum; errors as for `read_header`."""
+def read_sealed(path: Path) -> tuple[ModelHeader, str, str | None]:
+    """Read the header, its text, and its checksum, if it has one; errors as for `read_header`."""
     if not path.is_file():
         raise ModelFileError(f"{path} is no file; expected a model such as runs/NAME/model.safetensors (geseg train)")
     try:
@@ -96,10 +98,17 @@ def read_metadata(path: Path) -> tuple[ModelHeader, dict[str, str]]:
         raise ModelFileError(f"{path} is no safetensors file ({error}); expected a model from geseg train") from error
     if KEY not in metadata:
         raise ModelFileError(f"{path} is a safetensors file of another program; expected a model from geseg train")
+    found = re.fullmatch(rf'(.*), "{SEAL}": "([0-9a-f]{{64}})"}}', metadata[KEY], re.DOTALL)
+    text, seal = (found[1] + "}", found[2]) if found else (metadata[KEY], None)
     try:
-        return ModelHeader.from_json(metadata[KEY]), metadata
+        return ModelHeader.from_json(text), text, seal
     except (ValueError, GesegError) as error:
         raise ModelFileError(f"{path}: its header cannot be read: {error}; this geseg reads format {FORMAT}") from error
+
+
+def seal(text: str, digest: str) -> str:
+    """The text of a header with its checksum."""
+    return f'{text[:-1]}, "{SEAL}": "{digest}"}}'
 
 
 def _check_length(path: Path) -> None:
