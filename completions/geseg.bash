@@ -25,8 +25,8 @@ _geseg() {
     export:*) [[ $word == -* ]] || return; words="-o --out --overwrite --quiet -q --help" ;;
     predict:--engine) words="auto onnx torch" ;;
     predict:-o | predict:--out | predict:--model | predict:--probabilities | predict:--overlay | predict:--skeleton | predict:--measure) return ;;
-    predict:--device | predict:--threshold | predict:--shard) words="" ;;
-    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --skeleton --measure --threshold --recursive -r --shard --overwrite --quiet -q --help" ;;
+    predict:--device | predict:--threshold | predict:--shard | predict:--ray) words="" ;;
+    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --skeleton --measure --threshold --recursive -r --shard --ray --overwrite --quiet -q --help" ;;
     info:*) [[ $word == -* ]] || return; words="--json --help" ;;
     :*) if [[ $word == -* ]]; then words="--version --install-completion --show-completion --help"; else words="prepare train eval export predict info"; fi ;;
     *) return ;;

@@ -10,7 +10,7 @@ import geseg
 from geseg.cli.evaluate import evaluate
 from geseg.cli.export import export
 from geseg.cli.info import info
-from geseg.cli.predict import predict
+from geseg.cli.predict import PredictCommand, predict
 from geseg.cli.prepare import prepare
 from geseg.cli.train import train
 from geseg.errors import GesegError
@@ -61,7 +61,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "info": info,
 }
 for name, command in COMMANDS.items():
-    app.command(name)(report_errors(command))
+    app.command(name, cls=PredictCommand if command is predict else None)(report_errors(command))
 
 
 def main() -> None:

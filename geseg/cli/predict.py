@@ -1,14 +1,25 @@
 """`geseg predict`: photographs to masks."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from geseg.cli.console import choose_track
-from geseg.cli.interrupt import Interrupt
+from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Device, Engine, Overwrite, Quiet
 from geseg.files import printable
+
+
+class PredictCommand(TyperCommand):
+    """`--ray` without a value means `--ray local`: Typer has no options whose value may be left out."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - a class of Typer's without a public name
+        for place in range(len(args), 0, -1):
+            if args[place - 1] == "--ray" and (place == len(args) or args[place].startswith("-")):
+                args = [*args[:place], "local", *args[place:]]
+        return super().parse_args(ctx, args)
 
 
 def predict(
@@ -29,6 +40,12 @@ def predict(
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in the output.")] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the folder, for job arrays.")
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT; without a value on one made here."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -57,8 +74,9 @@ def predict(
         recursive=recursive,
         shard=None if shard is None else Shard.parse(shard),
         overwrite=overwrite,
+        ray=ray,
     )
-    with Interrupt() as interrupt:
+    with Interrupt(again=typed_again()) as interrupt:
         result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
     done = f"{result.written} masks" + (f", {result.done_before} were done already," if result.done_before else "")
     typer.echo(f"{out}: {done} at threshold {result.threshold:g}, by {result.model} on {result.device}")

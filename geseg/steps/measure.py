@@ -123,7 +123,12 @@ def _digest(mask: Path) -> str:
 
 
 def row_of_done(job: Job) -> Row:
-    """The row of a photograph whose mask an earlier run has written, from the two files.
+    """The row of a photograph whose mask an earlier run has written; raises as `figures_of_done`."""
+    return row_of(job, figures_of_done(job))
+
+
+def figures_of_done(job: Job) -> Morphometry:
+    """The figures of a photograph whose mask is written, from the two files.
 
     Raises:
         ImageError: one of them cannot be read, or they differ in size.
@@ -133,7 +138,7 @@ def row_of_done(job: Job) -> Row:
     mask = images.read_mask(job.outputs["mask"])
     if mask.shape != view.shape:
         raise ImageError(f"{job.outputs['mask']} has another size than {job.image}; remove the mask and start again")
-    return row_of(job, morphometry.measure(mask, view).figures)
+    return morphometry.measure(mask, view).figures
 
 
 def write_skeleton(path: Path, skeleton: Bool[np.ndarray, "h w"], text: str) -> None:

@@ -75,13 +75,17 @@ def find_weights(model: Path) -> Path:
     return model / WEIGHTS if model.is_dir() else model
 
 
-def load(model: Path | str = SHIPPED, engine: EngineName = "auto", device: str = "auto") -> Model:
+def load(
+    model: Path | str = SHIPPED, engine: EngineName = "auto", device: str = "auto", threads: int | None = None
+) -> Model:
     """Open a model.
 
     Args:
         model: a run folder, a .safetensors file or an .onnx file; by default the weights that ship with geseg.
         engine: "onnx", "torch", or "auto": onnxruntime where there is an ONNX file, else torch.
         device: "auto" (a GPU where one works), "cpu", "cuda" or "cuda:N".
+        threads: CPU threads of the network, with torch of all networks of this process; by default one per core that
+            the process may use.
 
     Raises:
         ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
@@ -92,13 +96,17 @@ def load(model: Path | str = SHIPPED, engine: EngineName = "auto", device: str =
     if path.suffix == ".onnx":
         from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
 
-        run = OnnxEngine(path, device)
+        run = OnnxEngine(path, device, threads)
         segmenter = Segmenter(run, run.header.divisor, run.header.diameters)
         return Model(segmenter, run.header.threshold, path, run.device, run.header.model_sha256)
-    from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
+    import torch  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
+
+    from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - it imports torch
     from geseg.model import modelfile  # noqa: PLC0415
     from geseg.model.restrict import restrict  # noqa: PLC0415
 
+    if threads:
+        torch.set_num_threads(threads)
     net, header = modelfile.load(path)
     torch_run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
     segmenter = Segmenter(torch_run, header.divisor, header.diameters)

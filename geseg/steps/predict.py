@@ -1,22 +1,20 @@
 """Predict: photographs to masks, at their own size, under their own names; what is done is not done again."""
 
-import dataclasses
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geseg.errors import ConfigError, ImageError, OutputError
-from geseg.inference.memory import Halving
 from geseg.progress import Stop, Track, never, silent
-from geseg.steps import pipeline, predictreport
+from geseg.steps import predictreport
 from geseg.steps.jobs import Folders, Job, Kind, plan, remove_leftovers
-from geseg.steps.models import SHIPPED, EngineName, Model, load
-from geseg.steps.origin import Origin, done_before
+from geseg.steps.local import Crew, Local
+from geseg.steps.models import SHIPPED, EngineName, load
+from geseg.steps.origin import done_before
 from geseg.steps.predictreport import ImageRow, Report
 from geseg.steps.shards import Shard, choose
-from geseg.steps.stages import Course
 
 if TYPE_CHECKING:
     from geseg.steps.vesseltable import VesselTable
@@ -44,6 +42,8 @@ class PredictConfig:
     """Only this part of the folder, with a report of its own; None for all of it."""
     overwrite: bool = False
     """Replace outputs of other photographs, models and options; those of the same ones are kept all the same."""
+    ray: str | None = None
+    """The address of a Ray cluster that does the work, or "local" to start one here; None for this process alone."""
 
     def __post_init__(self) -> None:
         if self.threshold is not None and not 0 < self.threshold < 1:
@@ -100,16 +100,16 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         DataError: there is no image.
         OutputError: an output exists already and is not what would be written, or cannot be written.
         ModelFileError, DeviceError: as `models.load`.
+        ProcessError, StoppedError: as `cluster.join`.
     """
     jobs, unlisted = plan(config.images, config.recursive, config.folders)
     predictreport.refuse_other(config.report, config.overwrite)
     jobs = choose(jobs, config.shard) if config.shard else jobs
-    model = load(config.model, config.engine, config.device)
-    origin = Origin.of(model, model.threshold if config.threshold is None else config.threshold)
-    work = _Work(config, jobs, unlisted, model, origin)
-    if work.look_back(track if config.out.exists() else silent, stop):
-        work.go_on(track, stop)
-    made = work.report()
+    with _gather(config, len(jobs), stop) as crew:
+        work = _Work(config, jobs, unlisted, crew)
+        if work.look_back(track if config.out.exists() else silent, stop):
+            work.go_on(track, stop)
+        made = work.report()
     return PredictResult(
         written=made.count("done") - work.before,
         done_before=work.before,
@@ -118,22 +118,25 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         failures=(*unlisted, *(row.reason for row in made.images if row.reason is not None)),
         notes=made.notes,
         report=config.report,
-        model=model.path,
-        device=model.device,
-        threshold=origin.threshold,
+        model=crew.path,
+        device=crew.device,
+        threshold=crew.origin.threshold,
     )
+
+
+def _gather(config: PredictConfig, photographs: int, stop: Stop) -> AbstractContextManager[Crew]:
+    if config.ray is None:
+        return nullcontext(Local(load(config.model, config.engine, config.device), config.threshold))
+    from geseg.steps.cluster import join  # noqa: PLC0415 - hardly ever needed
+
+    return join(config, photographs, stop)
 
 
 class _Work:
     """The state of a run: a row of the report for each photograph that is dealt with."""
 
-    def __init__(
-        self, config: PredictConfig, jobs: Sequence[Job], unlisted: tuple[str, ...], model: Model, origin: Origin
-    ) -> None:
-        self.config, self.jobs, self.unlisted, self.origin = config, jobs, unlisted, origin
-        self.net = Halving(model.segmenter.net)
-        self.segmenter = dataclasses.replace(model.segmenter, net=self.net)
-        self.device = model.device
+    def __init__(self, config: PredictConfig, jobs: Sequence[Job], unlisted: tuple[str, ...], crew: Crew) -> None:
+        self.config, self.jobs, self.unlisted, self.crew = config, jobs, unlisted, crew
         self.table = self._open_table()
         self.rows: dict[str, ImageRow] = {}
         self.before = 0
@@ -153,7 +156,7 @@ class _Work:
                     self.table.save()
                 return False
             try:
-                trust = done_before(job, self.origin, self.config.overwrite)
+                trust = done_before(job, self.crew.origin, self.config.overwrite)
                 if trust is not None and self.table:
                     self.table.add_done(job)
             except ImageError as error:
@@ -169,8 +172,8 @@ class _Work:
         remove_leftovers(self.jobs, [self.config.report, *([self.table.path] if self.table else [])])
         todo = [job for job in self.jobs if job.name not in self.rows]
         try:
-            with closing(pipeline.overlap(todo, self.read, self.segment, self.write, stop)) as written:
-                for _ in track(written, f"predict on {self.device}", len(todo)):
+            with closing(self.crew.run(todo, self.table, self.keep, stop)) as done:
+                for _ in track(done, f"predict on {self.crew.device}", len(todo)):
                     pass
         except BaseException:
             with suppress(OutputError):  # the disk may be full, which is being told already
@@ -183,25 +186,11 @@ class _Work:
         if self.table:
             self.table.save()
 
-    def read(self, job: Job) -> Course:
-        """In a thread of its own, the only one that may: reading turns off Python's warnings, which are global."""
-        course = Course(job)
-        course.read(self.segmenter)
-        return course
-
-    def segment(self, course: Course) -> Course:
-        course.segment(self.segmenter)
-        return course
-
-    def write(self, course: Course) -> None:
-        """In a thread of its own; what is written has its row, even if the run ends before anybody asks for it."""
-        course.write(self.origin, self.table)
-        self.rows[course.job.name] = course.row
+    def keep(self, row: ImageRow) -> None:
+        self.rows[row.image] = row
 
     def report(self) -> Report:
         """What is done so far, in the order of the photographs."""
         rows = (self.rows.get(job.name, ImageRow(image=job.name, status="waiting")) for job in self.jobs)
-        short = f"memory ran out; from then on the net ran in batches of at most {self.net.largest} tiles"
-        notes = () if self.net.largest is None else (short,)
-        shard, images = self.config.shard, tuple(rows)
-        return Report(shard=shard, origin=self.origin, unlisted=self.unlisted, notes=notes, images=images)
+        shard, origin, notes = self.config.shard, self.crew.origin, self.crew.notes
+        return Report(shard=shard, origin=origin, unlisted=self.unlisted, notes=notes, images=tuple(rows))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -20,8 +20,14 @@ from geseg.steps.predictreport import ImageRow
 from geseg.steps.review import Trust, judge
 from geseg.steps.segmenting import Ready, Segmenter
 
-if TYPE_CHECKING:
-    from geseg.steps.vesseltable import VesselTable
+if TYPE_CHECKING:  # a start without it is faster
+    from geseg.metrics.morphometry import Morphometry
+
+
+class Table(Protocol):
+    """What takes the figures of vessels."""
+
+    def add(self, job: Job, figures: "Morphometry") -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +75,7 @@ class Course:
             with self._stage():
                 self._map = segment(self._photograph, segmenter)
 
-    def write(self, origin: Origin, table: "VesselTable | None") -> None:
+    def write(self, origin: Origin, table: Table | None) -> None:
         """Write all that was asked for; `table` gets a row if there is one."""
         if self._photograph and self._map is not None:
             with self._stage():
@@ -126,7 +132,7 @@ def conclude(photograph: Photograph, raw: Float32[np.ndarray, "h w"], origin: Or
     return Segmented(probability, probability >= origin.threshold, Header(origin, photograph.sha256, trust))
 
 
-def write(job: Job, photograph: Photograph, segmented: Segmented, table: "VesselTable | None") -> None:
+def write(job: Job, photograph: Photograph, segmented: Segmented, table: Table | None) -> None:
     """Write what was asked for, each PNG with the header that tells the next run that it is done.
 
     Raises:
@@ -144,7 +150,7 @@ def write(job: Job, photograph: Photograph, segmented: Segmented, table: "Vessel
         _write_vessels(job, photograph, segmented, table)
 
 
-def _write_vessels(job: Job, photograph: Photograph, segmented: Segmented, table: "VesselTable | None") -> None:
+def _write_vessels(job: Job, photograph: Photograph, segmented: Segmented, table: Table | None) -> None:
     from geseg.metrics import morphometry  # noqa: PLC0415 - a start without them is faster
     from geseg.steps import measure  # noqa: PLC0415
 
