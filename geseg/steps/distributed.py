@@ -62,10 +62,9 @@ class Ranks:
         """Make the steps of a learner those of all processes, each with its part of the batch."""
         if self.size == 1:
             return
-        for module in list(learner.net.modules()):
-            for name, child in module.named_children():
-                if isinstance(child, FieldNorm):
-                    setattr(module, name, RankNorm(child))
+        for module in learner.net.modules():
+            if isinstance(module, FieldNorm):  # torch's SyncBatchNorm does the same on GPUs alone, and knows no fields
+                module.processes, module.over_processes = self.size, _mean
         learner.loss = functools.partial(learner.loss, total=_total)
         learner.optimiser.register_step_pre_hook(_average_gradients)
 
@@ -104,42 +103,6 @@ def join(device: str) -> Iterator[Ranks]:
         raise
 
 
-class RankNorm(FieldNorm):
-    """`FieldNorm` that learns with the statistics of the whole batch, of which each process has an equal part.
-
-    PyTorch's `SyncBatchNorm` does the same on GPUs alone, and knows of no fields.
-    """
-
-    def __init__(self, norm: FieldNorm) -> None:
-        super().__init__(norm.fields, norm.channels_per_field)
-        self.norm = norm.norm
-
-    def forward(self, x: Tensor) -> Tensor:
-        if not self.training:
-            return super().forward(x)
-        norm, size, values = self.norm, dist.get_world_size(), x if x.dtype == torch.double else x.float()
-        mean = self._of_fields(values)
-        centred = values - self._per_channel(mean)
-        var = self._of_fields(centred.square())
-        scale, shift = norm.weight * torch.rsqrt(var + norm.eps), norm.bias
-        assert norm.running_mean is not None
-        assert norm.running_var is not None
-        assert norm.momentum is not None
-        count = size * x.numel() // self.fields
-        with torch.no_grad():
-            norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(var * (count / (count - 1)), norm.momentum)
-        return (centred * self._per_channel(scale) + self._per_channel(shift)).to(x.dtype)
-
-    def _of_fields(self, x: Tensor) -> Tensor:
-        """The mean over a field's channels and all processes, float[fields]."""
-        mean = x.mean((0, 2, 3)).view(self.fields, self.channels_per_field).mean(1)
-        return _Sum.apply(mean) / dist.get_world_size()  # type: ignore[no-any-return, no-untyped-call]
-
-    def _per_channel(self, of_fields: Tensor) -> Tensor:
-        return of_fields.repeat_interleave(self.channels_per_field)[:, None, None]
-
-
 class _Sum(torch.autograd.Function):
     """The sum over all processes. Each goes on with it to the same loss, so that its gradient is summed up as well."""
 
@@ -157,10 +120,15 @@ def _total(x: Tensor) -> Tensor:
     return _Sum.apply(x.sum())  # type: ignore[no-any-return, no-untyped-call]
 
 
+def _mean(x: Tensor) -> Tensor:
+    """Over all processes, of a tensor without a gradient."""
+    return _reduced(x.clone()) / dist.get_world_size()
+
+
 def _average_gradients(optimiser: torch.optim.Optimizer, *_: object) -> None:
     """Each process has the gradient of the sum of all processes' equal losses, as far as its part of the batch goes."""
     gradients = [p.grad for group in optimiser.param_groups for p in group["params"] if p.grad is not None]
-    flat = _reduced(torch.cat([gradient.flatten() for gradient in gradients])) / dist.get_world_size()
+    flat = _mean(torch.cat([gradient.flatten() for gradient in gradients]))
     for gradient, part in zip(gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True):
         gradient.copy_(part.view_as(gradient))
 
