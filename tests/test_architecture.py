@@ -1,4 +1,7 @@
-"""The import directions: cli -> steps -> {data | model | metrics | inference} -> {errors, progress, files, headers}."""
+"""The import directions: cli -> steps -> {data | model | metrics | inference} -> the base.
+
+The base: {errors, progress, files, headers, cores}.
+"""
 
 import ast
 from pathlib import Path
@@ -6,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "geseg"
-BASE = {"errors", "progress", "files", "headers"}
+BASE = {"errors", "progress", "files", "headers", "cores"}
 MIDDLE = {"data", "model", "metrics", "inference"}
 ALLOWED = {
     "cli": {"cli", "steps", "data", *BASE, ""},

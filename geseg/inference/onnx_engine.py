@@ -12,6 +12,7 @@ import numpy as np
 import onnxruntime as ort
 from jaxtyping import Float, Float32
 
+from geseg.cores import count_cores
 from geseg.errors import ConfigError, DeviceError
 from geseg.inference.onnxfile import INPUT, OUTPUT, open_session, read_header, start_session
 
@@ -91,9 +92,7 @@ def _allowed_cores() -> int:
 
     onnxruntime counts the cores of the machine, and threads that share one wait for each other.
     """
-    if not hasattr(os, "sched_getaffinity"):  # as on macOS and Windows
-        return 0
-    allowed = len(os.sched_getaffinity(0))
+    allowed = count_cores()
     return allowed if allowed < (os.cpu_count() or 1) else 0
 
 

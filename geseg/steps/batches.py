@@ -1,6 +1,5 @@
 """Training batches: patches read from the file, normalised and augmented together in torch."""
 
-import os
 import signal
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -15,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from geseg.cores import count_cores
 from geseg.data import augment
 from geseg.data.augment import Augmentation, Draws
 from geseg.data.patchfile import PatchFile
@@ -76,8 +76,7 @@ def order(indices: np.ndarray, per_epoch: int, seed: int, epoch: int) -> list[Dr
 
 def count_workers(device: torch.device) -> int:
     """How many processes read ahead: on a CPU they would take its cores from the network, and reading is quick."""
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(4, cores) if device.type == "cuda" else 0
+    return min(4, count_cores()) if device.type == "cuda" else 0
 
 
 def batches(

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from geseg.cores import count_cores
 from geseg.errors import ConfigError, ProcessError
 
 Ray: TypeAlias = Any
@@ -40,7 +41,7 @@ def session(address: str) -> Iterator[Ray]:
     settings: dict[str, Any] = {"address": address, "logging_level": logging.CRITICAL, "log_to_driver": False}
     with ExitStack() as stack:
         if address == LOCAL:
-            settings |= {"num_cpus": _cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
+            settings |= {"num_cpus": count_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
             settings |= {"_temp_dir": stack.enter_context(_folder())}
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # it would leave one in the home folder
@@ -59,11 +60,6 @@ def session(address: str) -> Iterator[Ray]:
 def _folder() -> tempfile.TemporaryDirectory[str]:
     place = SHORT if SHORT.is_dir() else None
     return tempfile.TemporaryDirectory(prefix="geseg-", dir=place, ignore_cleanup_errors=True)
-
-
-def _cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _knock(address: str) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import child
+from geseg.cores import count_cores
 from tests.benchmarks.timing import Spread
 
 PACKAGES = ("geseg", "torch", "onnxruntime-gpu", "onnxruntime", "e2cnn", "numpy", "scipy", "pillow", "h5py")
@@ -71,8 +71,8 @@ def machine() -> dict[str, Any]:
     installed = {dist.metadata["Name"].lower(): dist.version for dist in importlib.metadata.distributions()}
     return {
         "processor": _processor(),
-        "cores": child.threads(),
-        "busy": round(os.getloadavg()[0] / child.threads(), 2) if hasattr(os, "getloadavg") else None,
+        "cores": count_cores(),
+        "busy": round(os.getloadavg()[0] / count_cores(), 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "threads": os.environ.get("OMP_NUM_THREADS", "as many as cores"),
         "versions": {name: installed[name] for name in PACKAGES if name in installed},

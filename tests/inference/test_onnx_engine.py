@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,16 @@ def test_runs_through_the_tiling(path: Path) -> None:
     result = segment(image, engine, engine.header.divisor)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, engine(image[None])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("allowed", "threads"), [({1, 5, 6}, 3), (set(range(8)), 0)])
+def test_threads_are_the_cores_allowed_or_its_own_choice(
+    allowed: set[int], threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: allowed, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    assert onnx_engine._options(None).intra_op_num_threads == threads
+    assert onnx_engine._options(2).intra_op_num_threads == 2
 
 
 @no_gpu
