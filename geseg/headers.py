@@ -1,8 +1,12 @@
-"""Headers of files that strangers may have made: JSON texts, read into dataclasses whose fields are what they say."""
+"""Headers of files that strangers may have made: JSON texts, read into dataclasses whose fields are what they say.
+
+And back: what JSON does not have becomes what it has (`plain`).
+"""
 
 import dataclasses
 import functools
 import json
+import math
 import sys
 import types
 import typing
@@ -42,6 +46,15 @@ def build(kind: type[T], values: dict[str, Any]) -> T:
     if missing := needed - values.keys():
         raise ValueError(f"missing fields {sorted(missing)}")
     return kind(**{name: check(hints[name], value, name) for name, value in values.items()})
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401 - dicts, lists and tuples of any depth
+    """The same with None for nan and infinite numbers, which JSON does not have; tuples become lists."""
+    if isinstance(value, dict):
+        return {name: plain(entry) for name, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @functools.cache

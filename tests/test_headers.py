@@ -91,3 +91,10 @@ def test_any_other_type_is_told(change: dict[str, object], message: str) -> None
 def test_any_other_text_is_told(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         headers.parse(text)
+
+
+def test_what_json_does_not_have_becomes_null() -> None:
+    figures = {"dice": math.nan, "moves": [({"auc": -math.inf},), 0.5], "best": (math.inf, 1, True, None, "nan")}
+    plain = {"dice": None, "moves": [[{"auc": None}], 0.5], "best": [None, 1, True, None, "nan"]}
+    assert headers.plain(figures) == plain
+    assert json.loads(json.dumps(headers.plain(figures), allow_nan=False)) == plain

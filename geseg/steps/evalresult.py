@@ -1,11 +1,11 @@
 """What eval is asked for, and what it finds."""
 
 import csv
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from geseg import headers
 from geseg.data.samples import Split
 from geseg.errors import ConfigError
 from geseg.files import atomic_path
@@ -101,7 +101,7 @@ class EvalResult:
                 "made_by": self.beside.made_by,
                 "equivariance": moved,
             }
-        plain: dict[str, Any] = _plain(values)
+        plain: dict[str, Any] = headers.plain(values)
         return plain
 
     def records(self) -> list[dict[str, Any]]:
@@ -126,12 +126,3 @@ def write_csv(path: Path, result: EvalResult) -> None:
             writer.writerow(
                 {k: f"{v:.6f}" if isinstance(v, float) and k != "threshold" else v for k, v in record.items()}
             )
-
-
-def _plain(values: Any) -> Any:  # noqa: ANN401 - JSON of any depth
-    """The same with None for nan, which JSON does not have."""
-    if isinstance(values, dict):
-        return {key: _plain(value) for key, value in values.items()}
-    if isinstance(values, list):
-        return [_plain(value) for value in values]
-    return None if isinstance(values, float) and math.isnan(values) else values

@@ -49,7 +49,7 @@ class Info:
 
     def as_json(self) -> dict[str, Any]:
         """All of it; a figure that is undefined (nan) is None."""
-        plain: dict[str, Any] = _plain(dataclasses.asdict(self))
+        plain: dict[str, Any] = headers.plain(dataclasses.asdict(self))
         return plain
 
 
@@ -146,11 +146,3 @@ def _png(path: Path) -> Described:
         shape = file.read(26)
     kind = PNG_KINDS.get((shape[24], shape[25]), "image")
     return kind, values, parents | {"model": values["model_sha256"]}
-
-
-def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a header holds
-    if isinstance(value, dict):
-        return {name: _plain(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and value != value else value
