@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
@@ -72,3 +73,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     console = Console(highlight=False)
     console.print(table, width=None if console.is_terminal else 200, crop=console.is_terminal)
     console.print()
+
+
+def print_next_predict(model: Path) -> None:
+    """The last line of a command after which a model is ready for photographs."""
+    typer.echo(f"next: geseg predict IMAGES -o MASKS --model {model}")

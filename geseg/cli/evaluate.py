@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geseg.cli.console import choose_track, print_table
+from geseg.cli.console import choose_track, print_next_predict, print_table
 from geseg.cli.options import Device, Overwrite, Quiet, Split
 from geseg.files import printable
 
@@ -97,7 +97,9 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
     typer.echo("" if fixed is None else f"; {fixed:g} is the threshold fixed on the model's validation images")
-    if fixed is not None:
+    if result.model.suffix == ".onnx":
+        print_next_predict(model)
+    elif fixed is not None:
         typer.echo(f"next: geseg export {model}")
 
 

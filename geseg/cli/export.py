@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_track
+from geseg.cli.console import choose_track, print_next_predict
 from geseg.cli.options import Model, Overwrite, Quiet
 
 
@@ -28,4 +28,4 @@ def export(
         f"{result.out}: same probabilities as the model up to {result.difference:.1e}; "
         f"any batch, height and width divisible by {result.divisor}"
     )
-    typer.echo(f"next: geseg predict IMAGES -o MASKS --model {result.out}")
+    print_next_predict(result.out)

@@ -158,11 +158,21 @@ def test_eval_prints_tables_or_json(run_folder: Path, patch_file: Path) -> None:
     ]
     assert max(len(line.rstrip()) for line in lines if line.startswith("  std")) <= 80
     assert "2 test images of drive, at their own resolution, against the first observer; by" in stdout
-    assert lines[-1] == f"next: geseg export {run_folder}"
+    assert lines[-1] == f"next: geseg predict IMAGES -o MASKS --model {run_folder}", "it is exported already"
     code, stdout, stderr = invoke("eval", run_folder, patch_file, "--json", "--split", "val")
     assert code == 0
     assert 0 < json.loads(stdout)["summary"][0]["mean"]["dice"] < 1
     assert stderr == "note: epoch and threshold of the model were chosen on 1 of these images\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "following"),
+    [("model.onnx", "predict IMAGES -o MASKS --model {}"), ("model.safetensors", "export {}")],
+)
+def test_eval_says_what_to_run_next(name: str, following: str, run_folder: Path, patch_file: Path) -> None:
+    code, stdout, _ = invoke("eval", run_folder / name, patch_file, "--quiet")
+    assert code == 0
+    assert stdout.splitlines()[-1] == f"next: geseg {following.format(run_folder / name)}"
 
 
 def test_eval_of_masks_names_no_threshold_of_a_model(patch_file: Path) -> None:
