@@ -11,10 +11,14 @@ import typer
 from geseg.progress import Track, silent
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from geseg.steps.trainconfig import Moment
 
 T = TypeVar("T")
 LOG_SECONDS = 30.0
+WIDE = 1000
+"""Columns where stdout is no terminal."""
 
 
 def choose_track(quiet: bool) -> Track:
@@ -61,8 +65,7 @@ def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Itera
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on stdout, the first column left, the others right; never folded where stdout is no terminal."""
-    from rich.console import Console
+    """A table on stdout, the first column left, the others right."""
     from rich.table import Table
 
     table = Table(box=None, padding=(0, 1, 0, 0))
@@ -70,9 +73,22 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
         table.add_row(*row)
+    show(table)
+
+
+def show(table: "Table") -> None:
+    """A table and an empty line on stdout; where that is no terminal, nothing is folded, and no line ends in spaces."""
+    from rich.console import Console
+
     console = Console(highlight=False)
-    console.print(table, width=None if console.is_terminal else 200, crop=console.is_terminal)
-    console.print()
+    if console.is_terminal:
+        console.print(table)
+    else:
+        console.width = WIDE
+        with console.capture() as text:
+            console.print(table)
+        typer.echo("\n".join(line.rstrip() for line in text.get().split("\n")), nl=False)
+    typer.echo()
 
 
 def print_next_predict(model: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from geseg.cli.console import show
 from geseg.files import printable
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 40
 """Entries of a list that are shown; longer ones are counted, and whole in the JSON."""
-WIDE = 1000
-"""Columns where stdout is no terminal: nothing is folded."""
 DIGEST = 64
 """Characters of a SHA-256."""
 
@@ -43,7 +42,6 @@ def info(
 
 
 def _print(part: "Info") -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -54,11 +52,7 @@ def _print(part: "Info") -> None:
     rows = {"sha256": part.sha256} | dict(_rows(part.header)) | dict(_rows(part.parents, "parent "))
     for name, value in rows.items():
         table.add_row(*(Text(printable(cell)) for cell in (name, value)))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    console.print(table)
-    console.print()
+    show(table)
 
 
 def _rows(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
