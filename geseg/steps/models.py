@@ -11,6 +11,7 @@ import geseg
 from geseg.data.fov import find_fov
 from geseg.errors import ConfigError, DataError, ModelFileError
 from geseg.files import sha256
+from geseg.inference.onnxfile import read_header
 from geseg.steps.runfolder import ONNX, WEIGHTS
 from geseg.steps.segmenting import Segmenter
 
@@ -137,8 +138,6 @@ def _choose_file(model: Path, engine: EngineName) -> Path:
 
 def _check_fresh(exported: Path, weights: Path) -> None:
     """An ONNX file beside other weights than its own would give masks of a net that is gone."""
-    from geseg.inference.onnxfile import read_header  # noqa: PLC0415 - imports onnxruntime
-
     if weights.is_file() and read_header(exported).model_sha256 != sha256(weights):
         raise ModelFileError(
             f"{exported} was exported from other weights than {weights.name} beside it; "
