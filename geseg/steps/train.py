@@ -3,6 +3,7 @@
 import math
 import time
 from contextlib import closing, suppress
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -233,7 +234,7 @@ class _Run:
             progress=progress,
         )
 
-    @property
+    @cached_property
     def description(self) -> str:
         """The net and what trains it, in words."""
         net, learner = self.learner.net, self.learner

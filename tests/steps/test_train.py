@@ -17,11 +17,12 @@ from geseg.files import sha256
 from geseg.model import modelfile
 from geseg.model.modelheader import read_header
 from geseg.model.restrict import restrict
+from geseg.model.unet import count_parameters
 from geseg.steps import train
 from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
 from geseg.steps.train import choose_patches, run
-from geseg.steps.trainconfig import TrainConfig
+from geseg.steps.trainconfig import Moment, TrainConfig
 
 
 @pytest.fixture
@@ -52,6 +53,16 @@ def test_a_run_folder_holds_model_configuration_and_curve(config: TrainConfig) -
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert max(float(row["val_dice"]) for row in rows) == pytest.approx(result.dice, abs=1e-5)
     assert json.loads((config.out / "config.json").read_text())["widths"] == [1, 2]
+
+
+def test_every_step_tells_how_the_run_does(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    counted: list[object] = []
+    monkeypatch.setattr(train, "count_parameters", lambda net: counted.append(net) or count_parameters(net))
+    moments: list[Moment] = []
+    result = run(config, watch=moments.append)
+    assert len(moments) == config.epochs * moments[0].steps
+    assert {moment.description for moment in moments} == {result.description}
+    assert len(counted) == 2, "once for config.json and once for the words, not in every step"
 
 
 class KilledError(Exception):
