@@ -8,11 +8,12 @@ from geseg.data.patchfile import SampleRecord
 from geseg.errors import ConfigError
 from geseg.files import refuse_to_overwrite
 from geseg.progress import Track, silent
-from geseg.steps import maskfolder, models, moving, reportpage, seen
+from geseg.steps import maskfolder, models, moving, seen
 from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_csv
 from geseg.steps.maps import Maps, of_files, of_model
 from geseg.steps.moving import Moved
-from geseg.steps.reportplates import Album
+from geseg.steps.report import page
+from geseg.steps.report.plates import Album
 from geseg.steps.scores import ImageScore, Scores, tally
 from geseg.steps.truths import Photograph, Truths, open_truths
 
@@ -30,7 +31,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     """
     if config.csv is not None:
         refuse_to_overwrite(config.csv, config.overwrite)
-    page = None if config.report is None else reportpage.place(config.report, config.overwrite)
+    place = None if config.report is None else page.place(config.report, config.overwrite)
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)
     other = None if config.beside is None else models.load(config.beside, device=config.device)
@@ -40,7 +41,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         probability = maps.map_of(photograph, whole)
         records.append(whole.record)
         scores.add(photograph.dataset, photograph.id, tally(whole, probability, maps.thresholds))
-        if page is not None:
+        if place is not None:
             album.add(whole, probability)
     moved: tuple[Moved, ...]
     moved, beside = _move(maps, other, track) if config.equivariance else ((), None)
@@ -58,12 +59,12 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         moved=moved,
         beside=beside,
         notes=(*maps.notes, *_seen(opened, records, truths), *_undefined(scores.images)),
-        report=page,
+        report=place,
     )
     if config.csv is not None:
         write_csv(config.csv, result)
-    if page is not None:
-        reportpage.write(page, result, scores.pooled, album)
+    if place is not None:
+        page.write(place, result, scores.pooled, album)
     return result
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 from geseg.steps.evalresult import EvalResult
 from geseg.steps.moving import MOVES, Moved
-from geseg.steps.reportsvg import Plane, Point, Scale, around, element, legend
+from geseg.steps.report.svg import Plane, Point, Scale, around, element, legend
 
 ANGLES = tuple((float(angle), f"{angle}°") for angle in range(0, 361, 90))
 ITSELF = MOVES[0].name

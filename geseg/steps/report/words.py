@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from geseg.steps.evalresult import EvalResult
-from geseg.steps.reportsvg import element, text
+from geseg.steps.report.svg import element, text
 from geseg.steps.scores import ALL, Figures, ImageScore, Region, Row, Summary
 from geseg.steps.truths import WORDS
 

@@ -10,16 +10,16 @@ from string import Template
 import geseg
 from geseg.errors import OutputError
 from geseg.files import atomic_path, refuse_to_overwrite
-from geseg.steps import reportcharts, reportmoves, reportwords
 from geseg.steps.evalresult import EvalResult
-from geseg.steps.reportcharts import Pooled
-from geseg.steps.reportplates import Album, Plate
-from geseg.steps.reportsvg import element, legend, text
-from geseg.steps.reportwords import FIGURES, anchor, badness, name_of, number
+from geseg.steps.report import charts, moves, words
+from geseg.steps.report.charts import Pooled
+from geseg.steps.report.plates import Album, Plate
+from geseg.steps.report.svg import element, legend, text
+from geseg.steps.report.words import FIGURES, anchor, badness, name_of, number
 from geseg.steps.scores import ImageScore, Row
 
 NAME = "index.html"
-FILES = resources.files("geseg.steps") / "report"
+FILES = resources.files("geseg.steps.report")
 OVERLAY_KEY = (
     ("swatch", "hit", "hit: vessel in mask and label"),
     ("swatch", "miss", "miss: in the label only"),
@@ -54,17 +54,17 @@ def write(path: Path, result: EvalResult, pooled: Pooled, album: Album) -> None:
         script=script,
         style_hash=_hash(style),
         script_hash=_hash(script),
-        title=text(reportwords.title(result)),
-        lead=reportwords.lead(result),
-        notes=reportwords.notes(result),
-        facts=reportwords.facts(result),
-        tables=reportwords.tables(result),
-        meanings=reportwords.meanings(),
-        curves=reportcharts.curves(result, pooled) or element("p", NO_CURVES, class_="without"),
-        dice=reportcharts.dice_of_images(result),
-        moves=reportmoves.panel(result) or element("p", NO_MOVES, class_="without"),
+        title=text(words.title(result)),
+        lead=words.lead(result),
+        notes=words.notes(result),
+        facts=words.facts(result),
+        tables=words.tables(result),
+        meanings=words.meanings(),
+        curves=charts.curves(result, pooled) or element("p", NO_CURVES, class_="without"),
+        dice=charts.dice_of_images(result),
+        moves=moves.panel(result) or element("p", NO_MOVES, class_="without"),
         key=legend(OVERLAY_KEY),
-        threshold=text(reportwords.threshold_words(result)[result.at]),
+        threshold=text(words.threshold_words(result)[result.at]),
         gallery=_gallery(result, album),
         version=text(geseg.__version__),
     )

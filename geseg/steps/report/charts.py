@@ -10,8 +10,8 @@ from geseg.metrics.calibration import BINS, Reliability
 from geseg.metrics.histogram import Histogram
 from geseg.metrics.overlap import Counts
 from geseg.steps.evalresult import EvalResult
-from geseg.steps.reportsvg import SERIES, Plane, Point, Scale, around, element, legend, unit
-from geseg.steps.reportwords import FIGURES, HUMAN, anchor, badness, name_of, number, shorten, threshold_words
+from geseg.steps.report.svg import SERIES, Plane, Point, Scale, around, element, legend, unit
+from geseg.steps.report.words import FIGURES, HUMAN, anchor, badness, name_of, number, shorten, threshold_words
 from geseg.steps.scores import ImageScore, Row, Tally
 
 Pooled = Mapping[str, Mapping[Row, Tally]]
