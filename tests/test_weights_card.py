@@ -25,6 +25,8 @@ def test_the_card_names_what_is_there() -> None:
     weights = models.find_weights(models.SHIPPED)
     header = read_header(weights)
     assert sha256(weights) in CARD
+    size = sum((models.FOLDER / name).stat().st_size for name in ("model.onnx", "model.safetensors"))
+    assert f"together {size / 1e6:.1f} MB" in CARD
     assert f"threshold {header.threshold:g}" in CARD
     assert ",".join(map(str, header.widths)) in CARD
     for split, count in (("train", "46"), ("val", "7")):
