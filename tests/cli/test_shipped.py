@@ -61,6 +61,28 @@ def test_real_photographs(real_data: Path, tmp_path: Path, name: str) -> None:
     check_moves(images.read_image(real_data / name), tmp_path)
 
 
+def flipped_when_moved(photograph: np.ndarray, by: int) -> float:
+    """Share of the field of view where the mask differs once there are black pixels to the left and above."""
+    model, masks = geseg.load(device="cpu"), []
+    moved = np.pad(photograph, ((by, 0), (by, 0), (0, 0)))
+    for image in (photograph, moved):
+        masks.append((model.segment(image) >= model.threshold) & geseg.find_fov(image))
+    return float(np.mean((masks[0] != masks[1][by:, by:])[geseg.find_fov(photograph)]))
+
+
+def test_shifts_change_a_mask_a_little_unless_by_the_divisor() -> None:
+    photograph = draw(7, 584, 565).image
+    assert 0.003 < flipped_when_moved(photograph, 5) < 0.005
+    assert flipped_when_moved(photograph, 8) < 0.0001, "pooling sees the same grid"
+
+
+def test_a_shift_of_a_real_photograph_is_as_the_readme_says(real_data: Path) -> None:
+    photograph = images.read_image(real_data / "DRIVE/test/images/08_test.tif")
+    share = flipped_when_moved(photograph, 5)
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
+    assert f"{100 * share:.1f} % of the pixels inside the field of" in readme
+
+
 def test_drawn_vessels_are_found() -> None:
     drawing, model = draw(11), geseg.load()
     probability = model.segment(drawing.image)
