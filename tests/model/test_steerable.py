@@ -108,13 +108,18 @@ def test_it_trains_in_several_processes(tmp_path: Path) -> None:
 def _half_a_step(rank: int, folder: str) -> None:
     import torch.distributed as dist
 
-    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    store = dist.FileStore(f"{folder}/meeting", 2)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
     state, x = torch.load(f"{folder}/start.pt")
     layer = SteerableConv2d(Group.parse("d2"), Fields(3, "trivial"), REGULAR, 3, bias=True).double()
     layer.load_state_dict(state)
     parallel = nn.parallel.DistributedDataParallel(layer)
     parallel(x[2 * rank : 2 * rank + 2]).square().mean().backward()
     torch.save([parameter.grad for parameter in layer.parameters()], f"{folder}/{rank}.pt")
+    # Who is done closes the connection, on which the other, if the machine is busy, is still at work: so each waits
+    # for the other at the place where they met, which needs no connection.
+    store.set(f"done {rank}", "")
+    store.wait(["done 0", "done 1"])
     dist.destroy_process_group()
 
 
