@@ -1,11 +1,9 @@
 """An exported model as a plain function from tiles to probabilities, run by onnxruntime: neither torch nor onnx."""
 
 import contextlib
-import ctypes
 import io
 import os
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from jaxtyping import Float, Float32
 
 from geseg.cores import count_cores
 from geseg.errors import ConfigError, DeviceError
+from geseg.inference.driver import has_cuda_driver
 from geseg.inference.onnxfile import INPUT, OUTPUT, open_session, read_header, start_session
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -98,13 +97,7 @@ def _allowed_cores() -> int:
 
 def _cuda_may_work() -> bool:
     """Whether it is worth a try, without a sound: onnxruntime lists CUDA even where there is no driver."""
-    if CUDA not in ort.get_available_providers():
-        return False
-    try:
-        ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
-    except OSError:
-        return False
-    return True
+    return CUDA in ort.get_available_providers() and has_cuda_driver()
 
 
 def _cuda_session(path: Path, options: ort.SessionOptions, index: int) -> tuple[ort.InferenceSession | None, str]:

@@ -3,17 +3,16 @@
 A kernel is steerable if κ(g x) = ρ_out(g) κ(x) ρ_in(g)^-1 for every g of the group (Weiler & Cesa 2019,
 arXiv:1911.08251, eq. 2). e2cnn has the analytic solutions; here they are sampled on the pixel grid, once per pair of
 representations and kernel size, in float64, with the rings, band limits and normalisation of e2cnn's own `R2Conv`.
-Those that U-Nets are made of lie in `bases.npz`: so what was learned means the same on every machine and with all
-versions of what computes them, and nobody waits for e2cnn, which takes seconds to import.
+Those that U-Nets are made of lie in the package (see `bases`): so what was learned means the same on every machine and
+with all versions of what computes them, and nobody waits for e2cnn, which takes seconds to import.
 
-    python -m geseg.model.kernels   # computes that file anew
+    python -m geseg.model.kernels   # computes those anew
 """
 
 import functools
 import itertools
 import types
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,18 +21,9 @@ from torch import Tensor
 
 from geseg.errors import ConfigError
 from geseg.files import atomic_path
+from geseg.model import bases
+from geseg.model.bases import Rep
 from geseg.model.group import Group
-
-Rep = Literal["trivial", "regular"]
-"""How the channels of a field mix under the group: "trivial" is one number per pixel, "regular" |G| of them."""
-KEPT = Path(__file__).with_name("bases.npz")
-KEPT_GROUPS = ("d1", "c2", "d2", "c4", "d4", "c8", "d8")
-KEPT_KINDS: tuple[tuple[Rep, Rep, int], ...] = (
-    ("trivial", "regular", 3),
-    ("regular", "regular", 3),
-    ("regular", "trivial", 1),
-)
-"""The convolutions of a U-Net: its first one, those between fields, and its head."""
 
 
 def size(group: Group, rep: Rep) -> int:
@@ -53,10 +43,8 @@ def basis(group: Group, rep_in: Rep, rep_out: Rep, kernel_size: int) -> Float[Te
     """
     if kernel_size % 2 == 0 or group.is_plain:
         raise ConfigError(f"no steerable kernels of size {kernel_size} for group {group.name}: an odd size is needed")
-    if group.name in KEPT_GROUPS and (rep_in, rep_out, kernel_size) in KEPT_KINDS:
-        with np.load(KEPT, allow_pickle=False) as kept:
-            return torch.from_numpy(kept[_key(group, rep_in, rep_out, kernel_size)])
-    return compute(group, rep_in, rep_out, kernel_size)
+    kept = bases.kept(group, (rep_in, rep_out, kernel_size))
+    return compute(group, rep_in, rep_out, kernel_size) if kept is None else torch.from_numpy(kept)
 
 
 def compute(group: Group, rep_in: Rep, rep_out: Rep, kernel_size: int) -> Float[Tensor, "b out in k k"]:
@@ -78,16 +66,12 @@ def compute(group: Group, rep_in: Rep, rep_out: Rep, kernel_size: int) -> Float[
     return torch.from_numpy(sampled[alive].reshape(-1, out, in_, kernel_size, kernel_size))
 
 
-def _key(group: Group, rep_in: Rep, rep_out: Rep, kernel_size: int) -> str:
-    return f"{group.name}-{rep_in}-{rep_out}-{kernel_size}"
-
-
 def keep() -> None:
-    """Write `KEPT`."""
-    groups = map(Group.parse, KEPT_GROUPS)
-    bases = {_key(group, *kind): compute(group, *kind).numpy() for group, kind in itertools.product(groups, KEPT_KINDS)}
-    with atomic_path(KEPT) as partial, partial.open("wb") as file:
-        np.savez_compressed(file, **bases)  # type: ignore[arg-type]  # which takes names for its own option
+    """Write the file of `bases`."""
+    pairs = itertools.product(map(Group.parse, bases.GROUPS), (bases.LIFT, bases.INNER, bases.HEAD))
+    arrays = {bases.key(group, kind): compute(group, *kind).numpy() for group, kind in pairs}
+    with atomic_path(bases.KEPT) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # which takes names for its own option
 
 
 def _space(e2cnn: types.SimpleNamespace, group: Group) -> Any:  # noqa: ANN401 - e2cnn ships no types

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from geseg.model import kernels
+from geseg.model.bases import Rep
 from geseg.model.group import Group
 
 
@@ -21,7 +22,7 @@ class Fields:
     """A stack of `count` fields, each of |ρ| channels that lie side by side."""
 
     count: int
-    rep: kernels.Rep
+    rep: Rep
 
 
 class SteerableConv2d(nn.Module):

@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 import safetensors
+import safetensors.numpy
 import safetensors.torch
 import torch
 
 from geseg.errors import ModelFileError
-from geseg.model import modelfile
+from geseg.model import modelfile, modelweights
 from geseg.model.group import Group
 from geseg.model.modelheader import ModelHeader, seal
 from geseg.model.restrict import restrict
@@ -92,7 +93,7 @@ def rewritten(model: Path, **change: object) -> Path:
     """The file with something else in its header, by somebody who knows how to write its checksum."""
     text = json.dumps(json.loads(HEADER.to_json()) | change)
     state = safetensors.torch.load_file(model)
-    sealed = seal(text, modelfile._digest(text, state))
+    sealed = seal(text, modelweights.digest(text, safetensors.numpy.load_file(model)))
     safetensors.torch.save_file(state, model, metadata={"geseg": sealed})
     return model
 
