@@ -23,7 +23,7 @@ _geseg() {
     eval:*) [[ $word == -* ]] || return; words="--split --equivariance --beside --json --csv --report --device --overwrite --quiet -q --help" ;;
     export:-o | export:--out) return ;;
     export:*) [[ $word == -* ]] || return; words="-o --out --overwrite --quiet -q --help" ;;
-    predict:--engine) words="auto onnx torch" ;;
+    predict:--engine) words="auto native onnx torch" ;;
     predict:-o | predict:--out | predict:--model | predict:--probabilities | predict:--overlay | predict:--skeleton | predict:--measure) return ;;
     predict:--device | predict:--threshold | predict:--shard | predict:--ray) words="" ;;
     predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --skeleton --measure --threshold --recursive -r --shard --ray --overwrite --quiet -q --help" ;;

@@ -16,7 +16,9 @@ from torch import nn
 
 from geseg.model.group import Group
 from geseg.model.unet import UNet, build
+from geseg.native import library
 from geseg.steps import prepare
+from geseg.steps.models import AVX2
 from geseg.steps.prepare import PrepareConfig
 
 settings.register_profile("geseg", deadline=None, derandomize="CI" in os.environ)
@@ -57,6 +59,12 @@ def save(path: Path, pixels: np.ndarray) -> None:
     """Write uint8 pixels, or booleans as 0 and 255, in the format of the suffix."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels.astype(np.uint8) * np.uint8(255) if pixels.dtype == bool else pixels).save(path)
+
+
+@pytest.fixture(scope="session")
+def auto_engine() -> str:
+    """What `--engine auto` takes here for a run folder that is exported: the kernel, where it was compiled."""
+    return "native" if library.best_set() >= AVX2 else "onnx"
 
 
 @pytest.fixture(scope="session")
@@ -154,6 +162,13 @@ def real_data() -> Path:
     if not (REAL_DATA / "DRIVE").is_dir():
         pytest.skip(f"no real photographs at {REAL_DATA}: set GESEG_TEST_DATA to the folder that holds DRIVE/")
     return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def needs_kernel() -> None:
+    """Skips tests of the compiled kernel where there is none; tests/native/test_packaging.py fails if one could be."""
+    if library.load() is None:
+        pytest.skip("no compiled kernel: geseg was installed without a C compiler")
 
 
 def save_gz(path: Path, pixels: np.ndarray) -> None:

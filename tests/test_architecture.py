@@ -13,8 +13,9 @@ BASE = {"errors", "progress", "files", "headers", "cores"}
 MIDDLE = {"data", "model", "metrics", "inference"}
 ALLOWED = {
     "cli": {"cli", "steps", "data", *BASE, ""},
-    "steps": {"steps", *MIDDLE, *BASE, ""},
+    "steps": {"steps", "native", *MIDDLE, *BASE, ""},
     **{name: {name, *BASE, ""} for name in MIDDLE},
+    "native": {"native", "model", *BASE, ""},
     **dict.fromkeys(BASE, BASE),
     "__main__": {"cli"},
     "": {"steps", *MIDDLE, *BASE},

@@ -86,6 +86,8 @@ def evaluate(
 
 
 def _print_all(result: "EvalResult", model: Path) -> None:
+    from geseg.steps.runfolder import ONNX
+
     _print_images(result)
     for dataset in result.summaries:
         _print_summary(result, dataset)
@@ -97,7 +99,7 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
     typer.echo("" if fixed is None else f"; {fixed:g} is the threshold fixed on the model's validation images")
-    if result.model.suffix == ".onnx":
+    if result.model.suffix == ".onnx" or result.model.with_name(ONNX).is_file():
         print_next_predict(model)
     elif fixed is not None:
         typer.echo(f"next: geseg export {model}")

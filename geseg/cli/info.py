@@ -49,7 +49,12 @@ def _print(part: "Info") -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")  # a hash that is cut is none
-    rows = {"sha256": part.sha256} | dict(_rows(part.header)) | dict(_rows(part.parents, "parent "))
+    rows = (
+        {"sha256": part.sha256}
+        | ({"native engine": part.native} if part.native else {})
+        | dict(_rows(part.header))
+        | dict(_rows(part.parents, "parent "))
+    )
     for name, value in rows.items():
         table.add_row(*(Text(printable(cell)) for cell in (name, value)))
     show(table)

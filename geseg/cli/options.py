@@ -26,6 +26,7 @@ class Engine(StrEnum):
     """What runs the network."""
 
     auto = "auto"
+    native = "native"
     onnx = "onnx"
     torch = "torch"
 

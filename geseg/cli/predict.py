@@ -28,7 +28,7 @@ def predict(
     model: Annotated[
         Path, typer.Option(help="Run folder, .onnx or .safetensors file; shipped: the weights inside geseg.")
     ] = Path("shipped"),
-    engine: Annotated[Engine, typer.Option(help="auto: onnx where the model is exported.")] = Engine.auto,
+    engine: Annotated[Engine, typer.Option(help="auto: the fastest one for model and device.")] = Engine.auto,
     device: Device = "auto",
     probabilities: Annotated[Path | None, typer.Option(help="Folder for probabilities, 16-bit PNG.")] = None,
     overlay: Annotated[Path | None, typer.Option(help="Folder for photographs with the mask drawn in.")] = None,

@@ -14,6 +14,7 @@ from geseg.errors import DataError
 from geseg.files import sha256
 from geseg.inference.onnxfile import read_header as read_onnx_header
 from geseg.model.modelheader import read_header as read_model_header
+from geseg.native.engine import say_whether
 from geseg.steps import origin
 from geseg.steps.models import place
 from geseg.steps.review import Trust
@@ -44,6 +45,8 @@ class Info:
     """What decided it, as it stands in the file."""
     parents: dict[str, Any] = dataclasses.field(default_factory=dict)
     """SHA-256 of the files that it comes from, by what they are to it; of several of a sort by their names."""
+    native: str | None = None
+    """Of a model: whether geseg's compiled kernel runs it here, and with which instructions, or why not."""
     parts: tuple["Info", ...] = ()
     """Of a folder, its files."""
 
@@ -74,7 +77,8 @@ def run(config: InfoConfig) -> Info:
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}); {EXPECTED}") from error
     kind, header, parents = read(path)
-    return Info(kind=kind, file=str(path), sha256=digest, header=header, parents=parents)
+    native = say_whether(read_model_header(path)) if kind == "model" else None
+    return Info(kind=kind, file=str(path), sha256=digest, header=header, parents=parents, native=native)
 
 
 Described = tuple[str, dict[str, Any], dict[str, Any]]

@@ -1,5 +1,6 @@
 """Finding and opening a model: a run folder, a safetensors file or an ONNX file, as one function from tiles to maps."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,13 +12,21 @@ import geseg
 from geseg.data.fov import find_fov
 from geseg.errors import ConfigError, DataError, ModelFileError
 from geseg.files import sha256
-from geseg.inference.onnxfile import read_header
+from geseg.inference import tiling
+from geseg.inference.driver import has_cuda_driver
+from geseg.inference.onnxfile import OnnxHeader, read_header
+from geseg.model.modelheader import ModelHeader
+from geseg.model.modelheader import read_header as read_model_header
+from geseg.native import library
+from geseg.native.engine import NativeEngine, reason_against
 from geseg.steps.runfolder import ONNX, WEIGHTS
 from geseg.steps.segmenting import Segmenter
 
-EngineName = Literal["auto", "onnx", "torch"]
+EngineName = Literal["auto", "native", "onnx", "torch"]
 SHIPPED = Path("shipped")
 """Stands for the weights inside the package, wherever a model is named."""
+AVX2 = 2
+"""The number of the first instruction set with which the kernel is faster than onnxruntime."""
 FOLDER = Path(geseg.__file__).parent / "weights"
 
 
@@ -29,13 +38,15 @@ class Model:
         segmenter: the net, and how photographs are brought to it.
         threshold: probability from which a pixel is vessel, fixed on validation images.
         path: the file that was opened.
-        device: what really runs it, in words.
+        engine: what runs it: "native", "onnx" or "torch".
+        device: where and how it really runs, in words.
         weights_sha256: of the safetensors file that was opened, or that the ONNX file was exported from.
     """
 
     segmenter: Segmenter
     threshold: float
     path: Path
+    engine: EngineName
     device: str
     weights_sha256: str
 
@@ -83,7 +94,8 @@ def load(
 
     Args:
         model: a run folder, a .safetensors file or an .onnx file; by default the weights that ship with geseg.
-        engine: "onnx", "torch", or "auto": onnxruntime where there is an ONNX file, else torch.
+        engine: "native" (geseg's own kernel, for steerable nets on the CPU), "onnx", "torch", or "auto": the fastest of
+            those that can run the model on the device.
         device: "auto" (a GPU where one works), "cpu", "cuda" or "cuda:N".
         threads: CPU threads of the network, with torch of all networks of this process; by default one per core that
             the process may use.
@@ -93,14 +105,30 @@ def load(
         ConfigError: the engine cannot run this kind of file.
         DeviceError: the device is not there.
     """
-    path = _choose_file(place(Path(model)), engine)
-    if path.suffix == ".onnx":
-        from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside torch
+    engine, path = _choose(place(Path(model)), engine, device)
+    net, header, words, digest = _OPEN[engine](path, device, threads)
+    segmenter = Segmenter(net, header.divisor, header.diameters)
+    return Model(segmenter, header.threshold, path, engine, words, digest)
 
-        run = OnnxEngine(path, device, threads)
-        segmenter = Segmenter(run, run.header.divisor, run.header.diameters)
-        return Model(segmenter, run.header.threshold, path, run.device, run.header.model_sha256)
-    import torch  # noqa: PLC0415 - takes seconds: an ONNX model needs no torch
+
+_Opened = tuple[tiling.Net, ModelHeader | OnnxHeader, str, str]
+"""A net, its header, where it runs, and the SHA-256 of its weights."""
+
+
+def _open_native(path: Path, _: str, threads: int | None) -> _Opened:
+    run = NativeEngine(path, threads)
+    return run, run.header, run.device, sha256(path)
+
+
+def _open_onnx(path: Path, device: str, threads: int | None) -> _Opened:
+    from geseg.inference.onnx_engine import OnnxEngine  # noqa: PLC0415 - not needed beside others
+
+    run = OnnxEngine(path, device, threads)
+    return run, run.header, run.device, run.header.model_sha256
+
+
+def _open_torch(path: Path, device: str, threads: int | None) -> _Opened:
+    import torch  # noqa: PLC0415 - takes seconds: the others need no torch
 
     from geseg.inference.torch_engine import TorchEngine  # noqa: PLC0415 - it imports torch
     from geseg.model import modelfile  # noqa: PLC0415
@@ -109,31 +137,60 @@ def load(
     if threads:
         torch.set_num_threads(threads)
     net, header = modelfile.load(path)
-    torch_run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
-    segmenter = Segmenter(torch_run, header.divisor, header.diameters)
-    return Model(segmenter, header.threshold, path, torch_run.device, sha256(path))
+    run = TorchEngine(net if header.kind == "restricted" else restrict(net), device)
+    return run, header, run.device, sha256(path)
 
 
-def _choose_file(model: Path, engine: EngineName) -> Path:
-    if model.is_dir():
-        weights, exported = model / WEIGHTS, model / ONNX
-        if engine != "torch" and exported.is_file():
-            _check_fresh(exported, weights)
-            return exported
-        if engine == "onnx":
-            raise ModelFileError(f"{model} holds no {ONNX}; make it with: geseg export {model}")
-        if not weights.is_file():
-            raise ModelFileError(f"{model} holds no {WEIGHTS}; expected a run folder that geseg train has written")
-        return weights
-    if not model.is_file():
+_OPEN: dict[EngineName, Callable[[Path, str, int | None], _Opened]] = {
+    "native": _open_native,
+    "onnx": _open_onnx,
+    "torch": _open_torch,
+}
+
+
+def _choose(model: Path, engine: EngineName, device: str) -> tuple[EngineName, Path]:
+    """The engine to take, and the file that it runs."""
+    weights, exported = (model / WEIGHTS, model / ONNX) if model.is_dir() else (model, model)
+    if not model.exists():
         raise ModelFileError(f"{model} does not exist; expected a run folder, a .safetensors or an .onnx file")
-    if engine == "torch" and model.suffix == ".onnx":
+    if engine == "native":
+        _check_native(weights, device)
+        return "native", weights
+    if engine == "auto" and weights.suffix != ".onnx" and weights.is_file() and runs_native(weights, device):
+        return "native", weights
+    if engine != "torch" and exported.is_file() and exported.suffix == ".onnx":
+        if exported != model:
+            _check_fresh(exported, weights)
+        return "onnx", exported
+    if engine == "onnx":
+        out = "" if model.is_dir() else f" -o {model.with_suffix('.onnx')}"
+        found = f"{model} holds no {ONNX}; make it" if model.is_dir() else f"{model} is no ONNX file; make one"
+        raise (ModelFileError if model.is_dir() else ConfigError)(f"{found} with: geseg export {model}{out}")
+    if not weights.is_file():
+        raise ModelFileError(f"{model} holds no {WEIGHTS}; expected a run folder that geseg train has written")
+    if weights.suffix == ".onnx":
         raise ConfigError(f"{model} is an ONNX file, which torch does not run; leave out --engine torch")
-    if engine == "onnx" and model.suffix != ".onnx":
+    return "torch", weights
+
+
+def runs_native(weights: Path, device: str) -> bool:
+    """Whether geseg's kernel is the fastest for a model: on a CPU with AVX2, if no GPU may be meant."""
+    if device not in ("auto", "cpu") or library.best_set() < AVX2 or (device == "auto" and has_cuda_driver()):
+        return False
+    return not reason_against(read_model_header(weights))
+
+
+def _check_native(weights: Path, device: str) -> None:
+    """Say what the kernel cannot run; what is wrong with a model file says the engine itself."""
+    if device not in ("auto", "cpu"):
+        raise ConfigError(f"--engine native runs on the CPU, not on {device}; leave one of both out")
+    if weights.suffix == ".onnx":
         raise ConfigError(
-            f"{model} is no ONNX file; make one with: geseg export {model} -o {model.with_suffix('.onnx')}"
+            f"{weights} is an ONNX file, in which kernels are plain; --engine native takes the run folder or the "
+            ".safetensors file that it was exported from"
         )
-    return model
+    if not weights.is_file():
+        raise ModelFileError(f"{weights} does not exist; expected a run folder that geseg train has written")
 
 
 def _check_fresh(exported: Path, weights: Path) -> None:

@@ -26,7 +26,7 @@ class Origin:
 
     Attributes:
         model_sha256: of the weights: the safetensors file, or the one that an ONNX file was exported from.
-        engine: "onnx" or "torch".
+        engine: "native", "onnx" or "torch".
         device: "cpu" or "cuda"; which GPU does not matter.
         threshold: from which probability a pixel is vessel.
         geseg_version: that wrote it.
@@ -43,8 +43,7 @@ class Origin:
     @classmethod
     def of(cls, model: Model, threshold: float) -> "Origin":
         device = model.device.partition(" ")[0].partition(":")[0]
-        engine = "onnx" if model.path.suffix == ".onnx" else "torch"
-        return cls(model_sha256=model.weights_sha256, engine=engine, device=device, threshold=threshold)
+        return cls(model_sha256=model.weights_sha256, engine=model.engine, device=device, threshold=threshold)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,28 +15,30 @@ import onnxruntime as ort
 from geseg.inference.onnx_engine import CPU, OnnxEngine
 from geseg.inference.onnxfile import INPUT, OUTPUT
 from geseg.steps import models, predict
+from geseg.steps.models import EngineName
 from geseg.steps.predict import PredictConfig
 from tests.benchmarks import child, timing
 
 
 def against_session(images: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of `predict` on a folder with a model that is open, and of onnxruntime alone on the same tiles."""
+    """Seconds of `predict` on a folder with models that are open, and of onnxruntime alone on the same tiles."""
     predict.load = functools.cache(predict.load)
-    recorded = record_tiles(lambda: run(images))
+    recorded = record_tiles(lambda: run(images, "onnx"))
     session = ort.InferenceSession(str(models.FOLDER / "model.onnx"), providers=[CPU])
 
     def bare() -> None:
         for tiles in recorded:
             session.run([OUTPUT], {INPUT: tiles})
 
-    return timing.race({"predict": lambda: run(images), "session": bare}, rounds)
+    sides: dict[str, Callable[[], object]] = {"session": bare}
+    return timing.race(sides | {engine: functools.partial(run, images, engine) for engine in ("auto", "onnx")}, rounds)
 
 
-def run(images: str) -> Path:
+def run(images: str, engine: EngineName = "auto") -> Path:
     """Segment a folder, or one photograph, with the weights that ship, on the CPU, into a new folder beside it."""
     out = Path(images).with_suffix(".masks")
     shutil.rmtree(out, ignore_errors=True)
-    result = predict.run(PredictConfig(images=Path(images), out=out, engine="onnx", device="cpu"))
+    result = predict.run(PredictConfig(images=Path(images), out=out, engine=engine, device="cpu"))
     assert not result.failures, result.failures
     return out
 
@@ -62,7 +64,7 @@ def record_tiles(work: Callable[[], object]) -> list[np.ndarray]:
 def memory_of(image: str) -> float:
     """MiB that a process needs for one photograph over what it has when the model is open and nothing else is done."""
     predict.load = functools.cache(predict.load)
-    predict.load(models.SHIPPED, "onnx", "cpu")
+    predict.load(models.SHIPPED, "auto", "cpu")
     child.forget_peak()
     before = child.resident()
     run(image)

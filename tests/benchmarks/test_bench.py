@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from geseg.data import images
+from geseg.native import library
 from geseg.steps.learner import choose_precision
 from tests.benchmarks import child, starting
 from tests.benchmarks.photographs import write_folder, write_large
@@ -78,15 +79,33 @@ def test_prepare(record: Record, drive: tuple[str, Path], work: Path) -> None:
 
 def test_predict(record: Record, drive_like: Path) -> None:
     seconds = child.call("predicting.against_session", str(drive_like), 3)
-    record(
-        Row(
-            what="`geseg predict` on 40 photographs of 584x565, start-up apart",
-            against="onnxruntime's `session.run` on the same tiles",
-            figure=ratio(seconds["predict"], seconds["session"]),
-            goal=1.1,
-            detail=both("s", seconds),
+    for name, words in (("auto", ""), ("onnx", " --engine onnx")):
+        record(
+            Row(
+                what=f"`geseg predict{words}` on 40 photographs of 584x565, start-up apart",
+                against="onnxruntime's `session.run` on the same tiles",
+                figure=ratio(seconds[name], seconds["session"]),
+                goal=1.1,
+                detail=both("s", {"predict": seconds[name], "session": seconds["session"]}),
+            )
         )
-    )
+
+
+NETS = {("d4", 62_500): 1 / 2, ("d4", 250_000): 1 / 3, ("d4", 1_000_000): 1 / 4, ("d8", 62_500): 1 / 3}
+"""Goals for the time of a net on the kernel, of that of its plain net on onnxruntime."""
+
+
+@pytest.mark.skipif(not library.best_set(), reason="geseg was installed without a C compiler")
+@pytest.mark.parametrize(("group", "params"), NETS)
+def test_engines(record: Record, group: str, params: int) -> None:
+    seconds = child.call("engines.seconds", group, params, 9)
+    what = f"{group} U-Net of {params:,} parameters on geseg's kernel, one tile of 592x576"
+    against = {"onnx": ("its restricted plain net on onnxruntime", NETS[group, params])}
+    if group == "d4":
+        against["plain"] = ("a plain U-Net of as many parameters on onnxruntime", 2.0)
+    for name, (words, goal) in against.items():
+        detail = both("ms", {"native": seconds["native"], name: seconds[name]}, 1e3)
+        record(Row(what=what, against=words, figure=ratio(seconds["native"], seconds[name]), goal=goal, detail=detail))
 
 
 @needs_proc

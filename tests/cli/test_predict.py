@@ -24,8 +24,12 @@ def predict(*arguments: object) -> str:
     return result.stdout
 
 
-@pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_the_mask_of_a_moved_photograph_is_the_moved_mask(run_folder: Path, tmp_path: Path, engine: str) -> None:
+@pytest.mark.parametrize("engine", ["native", "onnx", "torch"])
+def test_the_mask_of_a_moved_photograph_is_the_moved_mask(
+    run_folder: Path, tmp_path: Path, engine: str, request: pytest.FixtureRequest
+) -> None:
+    if engine == "native":
+        request.getfixturevalue("needs_kernel")
     for h, w in SIZES:
         image = drawn.draw(7, max(h, 32), max(w, 32)).image[:h, :w]
         for number, element in enumerate(SYMMETRIES):

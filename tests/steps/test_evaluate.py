@@ -39,11 +39,11 @@ def test_a_model_at_both_thresholds(run_folder: Path, patch_file: Path) -> None:
 
 def test_both_engines_give_the_same_figures(run_folder: Path, patch_file: Path) -> None:
     onnx = run(EvalConfig(model=run_folder / "model.onnx", truths=patch_file))
-    torch = run(EvalConfig(model=run_folder / "model.safetensors", truths=patch_file))
+    other = run(EvalConfig(model=run_folder / "model.safetensors", truths=patch_file))
     assert "onnxruntime" in onnx.made_by
-    assert "torch" in torch.made_by
+    assert "onnxruntime" not in other.made_by
     for name, value in onnx.summaries["drive"][HALF].mean.items():
-        assert value == pytest.approx(torch.summaries["drive"][HALF].mean[name], abs=1e-3)
+        assert value == pytest.approx(other.summaries["drive"][HALF].mean[name], abs=1e-3)
 
 
 def test_a_model_and_its_probability_files_get_the_same_figures(

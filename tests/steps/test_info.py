@@ -16,6 +16,7 @@ from geseg.data.pngtext import read_text
 from geseg.errors import DataError, GesegError, ModelFileError
 from geseg.files import sha256
 from geseg.model.modelheader import ModelHeader
+from geseg.native import library
 from geseg.steps import info, predict
 from geseg.steps.info import Info, InfoConfig
 from geseg.steps.predict import PredictConfig
@@ -85,17 +86,29 @@ def test_a_run_folder_is_its_files(run_folder: Path) -> None:
     assert found.parts[1].parents["model"] == found.parts[0].sha256
 
 
+def test_a_model_says_whether_the_kernel_runs_it(monkeypatch: pytest.MonkeyPatch, needs_kernel: None) -> None:
+    shipped = Path("shipped")
+    assert [part.native for part in look(shipped).parts] == [
+        f"yes, with {library.SETS[library.best_set()]} instructions",
+        None,
+    ]
+    monkeypatch.setattr(library, "best_set", lambda: 0)
+    assert (look(shipped).parts[0].native or "").startswith("no: this installation of geseg has no compiled kernel")
+
+
 def test_shipped_stands_for_the_weights_of_the_package() -> None:
     found = look(Path("shipped"))
     assert [Path(part.file).name for part in found.parts] == ["model.safetensors", "model.onnx"]
 
 
-def test_what_predict_writes_leads_to_photograph_and_model(run_folder: Path, outputs: dict[str, Path]) -> None:
+def test_what_predict_writes_leads_to_photograph_and_model(
+    run_folder: Path, outputs: dict[str, Path], auto_engine: str
+) -> None:
     parents = {"input": sha256(outputs["photograph"]), "model": sha256(run_folder / "model.safetensors")}
     for name, kind in (("out", "mask"), ("probabilities", "probability map"), ("overlay", "overlay")):
         found = look(outputs[name])
         assert (found.kind, found.parents) == (kind, parents)
-        assert found.header["engine"] == "onnx"
+        assert found.header["engine"] == auto_engine
         assert found.header["trust"]["fov"] == "found"
 
 

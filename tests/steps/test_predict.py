@@ -153,7 +153,7 @@ def test_an_onnx_file_of_other_weights_is_refused(photos: Path, tmp_path: Path, 
     (folder / "model.onnx").write_bytes((run_folder / "model.onnx").read_bytes())
     (folder / "model.safetensors").write_bytes(b"other")
     with pytest.raises(ModelFileError, match=r"was exported from other weights than model\.safetensors beside it"):
-        run(PredictConfig(images=photos, out=tmp_path / "masks", model=folder))
+        run(PredictConfig(images=photos, out=tmp_path / "masks", model=folder, engine="onnx"))
 
 
 def test_with_onnx_neither_torch_nor_e2cnn_is_needed(photos: Path, tmp_path: Path, run_folder: Path) -> None:

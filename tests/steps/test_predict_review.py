@@ -134,7 +134,12 @@ def test_blurred_and_darkened_photographs_are_found(real_data: Path) -> None:
         assert reasons((image * 0.2).astype(np.uint8)) == ("too dark",)
 
 
-def test_the_report(draw_eye: Callable, tmp_path: Path, run_folder: Path) -> None:  # type: ignore[type-arg]
+def test_the_report(
+    draw_eye: Callable,  # type: ignore[type-arg]
+    tmp_path: Path,
+    run_folder: Path,
+    auto_engine: str,
+) -> None:
     photos, masks = tmp_path / "photos", tmp_path / "masks"
     (photos / "sub").mkdir(parents=True)
     for seed, name in enumerate(("b.png", "sub/a.png")):
@@ -149,7 +154,7 @@ def test_the_report(draw_eye: Callable, tmp_path: Path, run_folder: Path) -> Non
     assert [row["image"] for row in rows] == ["b.png", "c.jpg", "sub/a.png"], "as the photographs are listed"
     assert [row["status"] for row in rows] == ["done", "failed", "done"]
     assert (report["done"], report["failed"], report["waiting"], report["to_review"]) == (2, 1, 0, result.to_review)
-    assert (report["report"], report["engine"], report["device"]) == ("geseg predict", "onnx", "cpu")
+    assert (report["report"], report["engine"], report["device"]) == ("geseg predict", auto_engine, "cpu")
     assert report["threshold"] == result.threshold
     assert set(rows[0]) == {
         *("image", "status", "reason", "seconds", "fov", "fov_share", "scale", "vessel_share", "entropy_bits", "review")

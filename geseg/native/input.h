@@ -1,0 +1,105 @@
+// The input of a layer, row by row, in irreps: copied, upsampled, or made by the layer before.
+#ifndef GESEG_INPUT_H
+#define GESEG_INPUT_H
+#include "work.h"
+
+// The numbers of half a row of the ring, in whole lines.
+INLINE int half_pitch(const Work *w) { return (w->pitch / 2 + LINE - 1) / LINE * LINE; }
+
+// Half a row of the ring, between two rows of half the resolution; its first number is column x0 / 2 - LINE / 2.
+static void blend_rows(const Work *w, const REAL *restrict near, const REAL *restrict far, REAL *restrict out) {
+    const int half = w->layer->width / 2, first = w->x0 / 2 - LINE / 2;
+    const int to = half - first < w->pitch / 2 ? half - first : w->pitch / 2;
+    memset(out, 0, half_pitch(w) * sizeof(REAL));
+    for (int i = first < 0 ? -first : 0; i < to; i++)
+        out[i] = (REAL)0.75 * near[first + i] + (REAL)0.25 * far[first + i];
+}
+
+// From half a row to a whole one: 3/4 of the pixel that it lies in, 1/4 of the next one, or of itself at the edge.
+static void spread_row(const Work *w, const REAL *restrict in, REAL *restrict out) {
+    const int half = w->layer->width / 2, first = w->x0 / 2 - LINE / 2, many = w->pitch / 2;
+    const int from = first < 0 ? -first : 0, to = half - first < many ? half - first : many;
+    memset(out, 0, w->pitch * sizeof(REAL));
+    for (int i = from + 1; i < to - 1; i++) {
+        out[2 * i] = (REAL)0.75 * in[i] + (REAL)0.25 * in[i - 1];
+        out[2 * i + 1] = (REAL)0.75 * in[i] + (REAL)0.25 * in[i + 1];
+    }
+    for (int side = 0; side < 2; side++) {
+        const int i = side ? to - 1 : from;
+        const REAL before = i > from ? in[i - 1] : in[i], after = i < to - 1 ? in[i + 1] : in[i];
+        out[2 * i] = (REAL)0.75 * in[i] + (REAL)0.25 * before;
+        out[2 * i + 1] = (REAL)0.75 * in[i] + (REAL)0.25 * after;
+    }
+}
+
+static void fetch_upsampled(const Work *w, const Part *part, int field, int y, REAL *ring) {
+    const Layer *layer = w->layer;
+    const int size = layer->in_size, half = layer->height / 2;
+    const int near = y / 2, other = y % 2 ? near + 1 : near - 1;
+    const int far = other < 0 ? 0 : other >= half ? half - 1 : other;
+    REAL *low = w->rows + (ptrdiff_t)size * w->pitch;
+    for (int c = 0; c < size; c++) {
+        const int channel = field * size + c;
+        const REAL *one = at(&part->map, w->image, channel, near), *two = at(&part->map, w->image, channel, far);
+        blend_rows(w, one, two, w->rows + (ptrdiff_t)c * w->pitch);
+    }
+    transform(&layer->to_irreps, size, w->rows, w->pitch, low, w->pitch, half_pitch(w));
+    for (int p = 0; p < size; p++) spread_row(w, low + (ptrdiff_t)p * w->pitch, ring + (ptrdiff_t)p * w->pitch);
+}
+
+// The columns that a strip needs of its input: its own and a line at either side, as far as there are any.
+INLINE int first_needed(const Work *w) { return w->x0 > 0 ? w->x0 - LINE : 0; }
+INLINE int end_needed(const Work *w) {
+    const int right = w->x0 + w->width + LINE;
+    return right < w->layer->width ? right : w->layer->width;
+}
+
+// A field whose channels are `channel` numbers apart, from the first column that is needed on.
+static void fetch_field(const Work *w, const REAL *in, ptrdiff_t channel, REAL *ring) {
+    const Sparse *to_irreps = &w->layer->to_irreps;
+    const int size = w->layer->in_size, from = first_needed(w), first = from - (w->x0 - LINE);
+    const int whole = (end_needed(w) - from) / LINE * LINE, rest = end_needed(w) - from - whole;
+    transform(to_irreps, size, in, channel, ring + first, w->pitch, whole);
+    if (rest)  // the last columns are not a whole line: what follows them in memory is not ours
+        for (int c = 0; c < size; c++) {
+            memset(w->rows + c * LINE, 0, LINE * sizeof(REAL));
+            memcpy(w->rows + c * LINE, in + c * channel + whole, rest * sizeof(REAL));
+        }
+    transform(to_irreps, rest ? size : 0, w->rows, LINE, ring + first + whole, w->pitch, LINE);
+    const int end = first + whole + (rest ? LINE : 0);
+    for (int p = 0; p < size; p++, ring += w->pitch) {
+        memset(ring, 0, first * sizeof(REAL));
+        memset(ring + end, 0, (w->pitch - end) * sizeof(REAL));
+    }
+}
+
+INLINE REAL *ring_row(const Work *w, int y) {
+    const int k = w->layer->kernel_size, slot = (y + k) % k;
+    return w->ring + (ptrdiff_t)slot * w->layer->in_fields * w->layer->in_size * w->pitch;
+}
+
+static void make_row(const Work *w, int y);
+
+// Row y of the input comes into the ring; rows outside of the image are zero.
+static void fetch_row(const Work *w, int y) {
+    const Layer *layer = w->layer;
+    const Work *before = w->before;
+    const ptrdiff_t of_field = (ptrdiff_t)layer->in_size * w->pitch;
+    REAL *row = ring_row(w, y);
+    if (y < 0 || y >= layer->height) {
+        memset(row, 0, layer->in_fields * of_field * sizeof(REAL));
+    } else if (before) {
+        fetch_row(before, y + before->layer->kernel_size / 2);
+        make_row(before, y);
+        for (int field = 0; field < layer->in_fields; field++, row += of_field)
+            fetch_field(w, before->result + (ptrdiff_t)field * layer->in_size * before->pitch, before->pitch, row);
+    } else {
+        for (const Part *part = layer->part; part < layer->part + layer->parts; part++)
+            for (int field = 0; field < part->fields; field++, row += of_field) {
+                const Map *map = &part->map;
+                if (part->upsampled) fetch_upsampled(w, part, field, y, row);
+                else fetch_field(w, at(map, w->image, field * layer->in_size, y) + first_needed(w), map->channel, row);
+            }
+    }
+}
+#endif

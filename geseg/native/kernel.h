@@ -1,0 +1,63 @@
+// One layer of a steerable U-Net as the kernel sees it: what geseg/native/library.py fills in, field by field.
+//
+// Numbers are float or double throughout a layer ("real" below). Maps are real[image][channel][row][column] with any
+// distance between images, channels and rows, columns side by side. Indices count from 0.
+#ifndef GESEG_KERNEL_H
+#define GESEG_KERNEL_H
+#include <stdint.h>
+
+enum { LINE = 16 };      // buffers of a thread begin and end at multiples of so many numbers, beyond which nothing is read
+enum { MOST_TAPS = 15 };  // of a kernel, along a side
+enum { MOST_OUTS = 6 };   // rows of a product that are computed at a time: their sums stay in registers
+
+typedef struct {
+    void *data;  // or null
+    int64_t image, channel, row;  // distances, in numbers
+} Map;
+
+typedef struct {  // a stack of fields, of which a layer has one or more as its input
+    Map map;
+    int32_t fields, upsampled;  // if upsampled, the map has half the height and width of the layer (bilinear, edges kept)
+} Part;
+
+typedef struct {  // a sparse matrix, row by row: the columns and values of row r are at start[r] .. start[r + 1] - 1
+    const int32_t *start, *column;
+    const void *value;
+} Sparse;
+
+typedef struct {  // outputs[o] = sum over f of weight[o][f] * planes[f]: one component of one irrep
+    int32_t outs, features;
+    const int32_t *out, *feature;  // which plane of irreps each row is, and which plane each column
+    const void *weight;            // blocks of rows, as even as can be, at most MOST_OUTS; each real[features][rows]
+} Product;
+
+typedef struct Layer {
+    const struct Layer *before;  // or null: a layer whose maps are used row by row as they are made, in place of parts
+    int32_t height, width;
+    int32_t in_size, out_size, in_fields, out_fields;  // channels of a field; fields of all parts together
+    int32_t kernel_size, filters, extras;  // filters of a channel; sums of planes that features of a field need
+    int32_t parts, products, strip;        // strip: columns that a thread works on at a time, a multiple of LINE
+    const Part *part;
+    Sparse to_irreps, filter, extra, from_irreps;
+    double corner_even, corner_odd;  // if both are not 0, the filters are those of 3x3 kernels that kernel.c knows
+    const Product *product;
+    const void *bias;  // real[out_fields], of all channels of a field
+    int32_t relu;
+    const void *head;  // or null: real[out channels], a 1x1 convolution to a single map, the logits
+    double head_bias;
+    Map out, pooled, logits;  // any may be missing; pooled, which needs out: the largest of 2x2 values, half as high and wide
+} Layer;
+
+// What this library was compiled from, in hexadecimal.
+const char *geseg_sources(void);
+
+// The instruction sets that this processor and this build share: 1 is portable, 2 AVX2, 3 AVX-512.
+int32_t geseg_best_set(void);
+
+// Numbers of scratch memory that a thread needs for a layer.
+int64_t geseg_scratch(const Layer *layer);
+
+// Rows first .. last - 1 of an image (first even), with scratch memory that begins at a multiple of 64 bytes.
+void geseg_rows_float(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set);
+void geseg_rows_double(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set);
+#endif

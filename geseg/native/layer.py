@@ -1,0 +1,183 @@
+"""A steerable convolution with everything that follows it in a U-Net, bound to weights and run by the kernel."""
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from geseg.native import library
+from geseg.native.library import LINE, MOST_OUTS, MOST_TAPS, Map, Part, Product, Sparse
+from geseg.native.plan import Component, Plan
+
+MOST_SCRATCH = 2**18
+"""Bytes that the rows of a strip should take: they stay in the second cache of current processors, with all else."""
+FEWEST_LINES = 6
+"""Of a strip, however many channels there are: a line at either side is computed beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A stack of fields: where it is, how many, and whether it is to be upsampled to twice its height and width."""
+
+    map: Map
+    fields: int
+    upsampled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """A layer in place of maps: its output is used row by row, and never as a whole in memory."""
+
+    layer: "SteerableLayer"
+    inputs: Sequence[Input]
+
+
+def map_of(array: np.ndarray) -> Map:
+    """A stack of images as the kernel sees it.
+
+    Shapes:
+        array: [images, channels, height, width], columns side by side
+    """
+    if array.strides[3] != array.itemsize:
+        raise ValueError(f"the columns of an array with strides {array.strides} do not lie side by side")
+    return Map(array.ctypes.data, *(stride // array.itemsize for stride in array.strides[:3]))
+
+
+class SteerableLayer:
+    """What the kernel needs to compute a steerable convolution, a bias per field, ReLU, and pooling or a head.
+
+    Args:
+        plan: of the convolution.
+        weights: of its coefficients of basis kernels, as `SteerableConv2d` has them.
+        bias: one number per output field, or none.
+        dtype: float32 or float64.
+        relu: whether negative values become zero.
+
+    Shapes:
+        weights: float[out fields, in fields, basis kernels]
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        weights: Float[np.ndarray, "o i b"],
+        bias: Float[np.ndarray, " o"] | None,
+        dtype: type = np.float32,
+        relu: bool = True,
+    ) -> None:
+        self._plan, self._dtype, self._kept = plan, dtype, list[object]()
+        self.out_fields, self.in_fields = weights.shape[:2]
+        layer = self._layer = library.Layer()
+        layer.in_size, layer.out_size = len(plan.to_irreps), len(plan.from_irreps)
+        layer.in_fields, layer.out_fields = self.in_fields, self.out_fields
+        layer.kernel_size, layer.filters = plan.filters.shape[1], len(plan.filters)
+        assert layer.kernel_size <= MOST_TAPS, "larger kernels are learned by no net"
+        layer.extras, layer.relu = len(plan.extras), relu
+        layer.to_irreps, layer.from_irreps = self._sparse(plan.to_irreps), self._sparse(plan.from_irreps)
+        layer.filter = self._sparse(plan.filters.reshape(len(plan.filters), -1))
+        layer.extra = self._sparse(plan.extras)
+        layer.corner_even, layer.corner_odd = _corners(plan.filters)
+        bias = np.zeros(self.out_fields) if bias is None else bias
+        layer.bias = self._keep(np.asarray(bias, dtype))
+        mixed = np.einsum("oib,mb->oim", np.asarray(weights, np.float64), plan.mixing)
+        products = [self._product(mixed, component) for component in plan.components]
+        layer.product, layer.products = (Product * len(products))(*products), len(products)
+
+    def set_head(self, weights: Float[np.ndarray, " channels"], bias: float) -> None:
+        """Let a 1x1 convolution to one map follow; with it, the maps themselves need not be kept."""
+        self._layer.head, self._layer.head_bias = self._keep(np.asarray(weights, self._dtype)), bias
+
+    def __call__(
+        self,
+        inputs: "Sequence[Input] | Before",
+        shape: tuple[int, int, int],
+        out: Map | None = None,
+        pooled: Map | None = None,
+        logits: Map | None = None,
+        *,
+        threads: int = 1,
+        instructions: int = 0,
+    ) -> None:
+        """Compute the layer.
+
+        Args:
+            inputs: what it reads, or a layer that makes its input row by row.
+            shape: images, and height and width of the output.
+            out: where the maps go.
+            pooled: where they go with 2x2 max-pooling; height and width are even then.
+            logits: where the output of the head goes.
+            threads: how many work on it.
+            instructions: the instruction set, by number; 0 is the best one.
+        """
+        layer, images = self._layer, shape[0]
+        if isinstance(inputs, Before):
+            before = inputs.layer
+            before._read(inputs.inputs, shape)
+            layer.before, channels = ctypes.addressof(before._layer), before._channels + self._channels
+            layer.height, layer.width = shape[1:]
+        else:
+            self._read(inputs, shape)
+            layer.before, channels = None, self._channels
+        layer.strip = self._strip(layer.width, channels)
+        layer.out, layer.pooled, layer.logits = out or Map(), pooled or Map(), logits or Map()
+        library.run(layer, images, self._dtype, threads, instructions or library.best_set())
+
+    @property
+    def _channels(self) -> int:
+        return int(self.in_fields * self._layer.in_size)
+
+    def _read(self, inputs: Sequence[Input], shape: tuple[int, int, int]) -> None:
+        layer = self._layer
+        _, layer.height, layer.width = shape
+        layer.part, layer.parts = (
+            (Part * len(inputs))(*(Part(i.map, i.fields, i.upsampled) for i in inputs)),
+            len(inputs),
+        )
+
+    def _strip(self, width: int, channels: int) -> int:
+        """Columns of a strip: all, or as many as let its rows stay in the cache."""
+        row = self._layer.kernel_size * channels * np.dtype(self._dtype).itemsize
+        lines = -(-width // LINE)
+        strips: int = -(-lines // max(FEWEST_LINES, MOST_SCRATCH // row // LINE))
+        return int(-(-lines // strips)) * LINE
+
+    def _sparse(self, matrix: Float[np.ndarray, "r c"]) -> Sparse:
+        rows, columns = np.nonzero(matrix)
+        start = np.searchsorted(rows, np.arange(len(matrix) + 1)).astype(np.int32)
+        values: np.ndarray = matrix[rows, columns].astype(self._dtype)
+        return Sparse(self._keep(start), self._keep(columns.astype(np.int32)), self._keep(values))
+
+    def _product(self, mixed: np.ndarray, component: Component) -> Product:
+        plan = self._plan
+        many, copies = len(component.planes), len(component.rows)
+        own = mixed[:, :, component.weights : component.weights + copies * many]
+        matrix = own.reshape(self.out_fields, self.in_fields, copies, many) * component.scales
+        matrix = matrix.transpose(2, 0, 1, 3).reshape(copies * self.out_fields, -1)
+        outs = np.add.outer(component.rows, len(plan.from_irreps) * np.arange(self.out_fields)).ravel()
+        features = np.add.outer(plan.planes * np.arange(self.in_fields), component.planes).ravel()
+        blocks = np.array_split(matrix.astype(self._dtype), -(-len(matrix) // MOST_OUTS))
+        packed = np.concatenate([block.T.ravel() for block in blocks])
+        outs, features = outs.astype(np.int32), features.astype(np.int32)
+        return Product(len(outs), len(features), *map(self._keep, (outs, features, packed)))
+
+    def _keep(self, array: np.ndarray) -> int:
+        """The address of an array that lives as long as this layer."""
+        array = np.ascontiguousarray(array)
+        self._kept.append(array)
+        address: int = array.ctypes.data
+        return address
+
+
+def _corners(filters: Float[np.ndarray, "s k k"]) -> tuple[float, float]:
+    """The two numbers that tell all filters of 3x3 kernels, or zeros if these are others."""
+    if filters.shape != (6, 3, 3):
+        return 0.0, 0.0
+    even, odd = float(filters[1][0, 0]), float(filters[3][0, 0])
+    side = np.array([1.0, 0, -1])
+    ramp = np.outer([odd, 1, odd], side)
+    ring = np.array([[even, 1, even], [1, 0, 1], [even, 1, even]])
+    waves = np.array([[0, 1, 0], [-1, 0, -1], [0, 1, 0]]), np.outer(side, side)
+    known = [np.outer([0, 1, 0], [0, 1, 0]), ring, waves[0], ramp, ramp.T, waves[1]]
+    return (even, odd) if np.allclose(filters, known, atol=1e-12) else (0.0, 0.0)

@@ -1,0 +1,138 @@
+"""The compiled kernel: its structures (see kernel.h), and how its work is shared among threads."""
+
+import ctypes
+import functools
+import hashlib
+import itertools
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
+from pathlib import Path
+
+import numpy as np
+
+SETS = {1: "portable", 2: "AVX2", 3: "AVX-512"}
+"""The instruction sets by number."""
+LINE, MOST_TAPS, MOST_OUTS = 16, 15, 6
+"""As in kernel.h."""
+NAME = "libgeseg.so"
+FEWEST_ROWS = 16
+"""A thread that works on fewer of them spends its time on the rows around them."""
+
+
+class Map(Structure):
+    """Where a stack of images with channels is in memory; distances are in numbers."""
+
+    _fields_ = (("data", c_void_p), ("image", c_int64), ("channel", c_int64), ("row", c_int64))
+
+
+class Part(Structure):
+    """A stack of fields that a layer reads."""
+
+    _fields_ = (("map", Map), ("fields", c_int32), ("upsampled", c_int32))
+
+
+class Sparse(Structure):
+    """A sparse matrix, row by row."""
+
+    _fields_ = (("start", c_void_p), ("column", c_void_p), ("value", c_void_p))
+
+
+class Product(Structure):
+    """A matrix of weights, and the planes that are its columns and rows."""
+
+    _fields_ = (
+        ("outs", c_int32),
+        ("features", c_int32),
+        ("out", c_void_p),
+        ("feature", c_void_p),
+        ("weight", c_void_p),
+    )
+
+
+class Layer(Structure):
+    """A whole layer."""
+
+    _fields_ = (
+        ("before", c_void_p),
+        *((name, c_int32) for name in ("height", "width", "in_size", "out_size", "in_fields", "out_fields")),
+        *((name, c_int32) for name in ("kernel_size", "filters", "extras", "parts", "products", "strip")),
+        ("part", POINTER(Part)),
+        *((name, Sparse) for name in ("to_irreps", "filter", "extra", "from_irreps")),
+        *(("corner_even", c_double), ("corner_odd", c_double), ("product", POINTER(Product)), ("bias", c_void_p)),
+        *(("relu", c_int32), ("head", c_void_p), ("head_bias", c_double)),
+        *((name, Map) for name in ("out", "pooled", "logits")),
+    )
+
+
+@functools.cache
+def load() -> ctypes.CDLL | None:
+    """The kernel, or None where it was not built for this machine, or from other sources."""
+    folder = Path(__file__).parent
+    try:
+        library = ctypes.CDLL(str(folder / NAME))
+        library.geseg_sources.restype = ctypes.c_char_p
+    except (OSError, AttributeError):
+        return None
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.[ch]")))  # none are in a wheel
+    if sources and library.geseg_sources().decode() != hashlib.sha256(sources).hexdigest():
+        return None  # they changed since, and perhaps the structures above with them
+    library.geseg_scratch.restype = c_int64
+    library.geseg_scratch.argtypes = [POINTER(Layer)]
+    for rows in (library.geseg_rows_float, library.geseg_rows_double):
+        rows.restype = None
+        rows.argtypes = [POINTER(Layer), c_int32, c_int32, c_int32, c_void_p, c_int32]
+    return library
+
+
+def best_set() -> int:
+    """The number of the best instruction set of this processor; 0 where there is no kernel."""
+    library = load()
+    return library.geseg_best_set() if library else 0
+
+
+def run(layer: Layer, images: int, dtype: type, threads: int, instructions: int) -> None:
+    """Compute a layer for a stack of images."""
+    library = load()
+    assert library is not None, "whoever calls this has looked"
+    rows = library.geseg_rows_float if dtype == np.float32 else library.geseg_rows_double
+    size = library.geseg_scratch(layer) * np.dtype(dtype).itemsize
+
+    def work(image: int, first: int, last: int) -> None:
+        rows(layer, image, first, last, _scratch(size), instructions)
+
+    jobs = [(image, *span) for image in range(images) for span in _spans(layer.height, -(-2 * threads // images))]
+    if threads == 1:
+        for job in jobs:
+            work(*job)
+    else:
+        for _ in _pool(threads).map(work, *zip(*jobs, strict=True)):
+            pass
+
+
+def _spans(height: int, count: int) -> Sequence[tuple[int, int]]:
+    """At most `count` spans of rows that begin with even ones."""
+    count = max(1, min(count, height // FEWEST_ROWS))
+    ends = [height * i // count // 2 * 2 for i in range(count)] + [height]
+    return list(itertools.pairwise(ends))
+
+
+_own = threading.local()
+
+
+def _scratch(size: int) -> int:
+    """The address of so many bytes that belong to this thread."""
+    if getattr(_own, "size", 0) < size:
+        _own.size, _own.memory = size, np.empty(size + 64, np.uint8)
+    address: int = _own.memory.ctypes.data
+    return address + -address % 64
+
+
+@functools.cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, "geseg")
+
+
+os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind in the parent

@@ -1,0 +1,141 @@
+"""A whole steerable U-Net on the kernel, from its weights as numpy arrays: neither torch nor onnxruntime."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float, Float32
+
+from geseg.errors import ModelFileError
+from geseg.model import bases
+from geseg.model.group import Group
+from geseg.native.layer import Before, Input, SteerableLayer, map_of
+from geseg.native.library import LINE
+from geseg.native.plan import Plan, factorise
+
+EPSILON = 1e-5
+"""Of the norms, as torch has it."""
+OF_NORM = ("weight", "bias", "running_mean", "running_var")
+
+
+class _Level:
+    """The maps of one resolution, in memory of their own.
+
+    Attributes:
+        shape: images, height and width.
+        fields: of each of the maps.
+        down: what its block on the way down gives; not used on the lowest level.
+        pooled: the same with half the height and width.
+        up: what its block on the way up gives, which reads `down` meanwhile; of the only block on the lowest level.
+    """
+
+    def __init__(self, fields: int, order: int, height: int, width: int) -> None:
+        self.shape, self.fields = (1, height, width), fields
+        whole, half = (fields * order, height, width), (fields * order, -(-height // 2), -(-width // 2))
+        self._kept = [_maps(*shape) for shape in (whole, half, whole)]
+        self.down, self.pooled, self.up = map(map_of, self._kept)
+
+
+class NativeNet:
+    """A trained U-Net in evaluation mode, with its norms folded into its convolutions. Not for two threads at a time.
+
+    Args:
+        group: any but c1.
+        widths: fields per level.
+        weights: by the names that they have in `geseg.model.unet.UNet`.
+        threads: how many work on it.
+
+    Raises:
+        ModelFileError: the weights do not fit the group and the widths.
+
+    Shapes:
+        input:  float[b, 3, h, w], a normalised image; h and w divisible by 2 to the number of poolings
+        output: float32[b, h, w], probabilities in [0, 1]
+    """
+
+    def __init__(
+        self, group: Group, widths: Sequence[int], weights: Mapping[str, np.ndarray], threads: int = 1
+    ) -> None:
+        lift, inner = (factorise(group, _basis(group, kind)) for kind in (bases.LIFT, bases.INNER))
+        self._widths, self._order, self._threads = tuple(widths), group.order, threads
+        above = (3, *widths)
+        self._down = [
+            _block(weights, f"down.{i}", above[i], width, (lift if i == 0 else inner, inner))
+            for i, width in enumerate(widths)
+        ]
+        lower = tuple(reversed(widths))
+        self._up = [
+            _block(weights, f"up.{i}", width + lower[i], width, (inner, inner)) for i, width in enumerate(lower[1:])
+        ]
+        head = _get(weights, "head.coefficients", (1, widths[0], 1)) * _basis(group, bases.HEAD).ravel()
+        (bias,) = _get(weights, "head.bias", (1,))
+        last = [*self._down, *self._up][-1][1]
+        last.set_head(head.ravel(), float(bias))
+        self._levels = list[_Level]()
+
+    def __call__(self, tiles: Float[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b h w"]:
+        tiles = np.ascontiguousarray(tiles, np.float32)
+        logits = np.empty((len(tiles), 1, *tiles.shape[2:]), np.float32)
+        self._prepare(*tiles.shape[2:])
+        for i in range(len(tiles)):  # one after the other: the maps of one stay nearer to the processor
+            self._segment(tiles[i : i + 1], logits[i : i + 1])
+        return np.float32(0.5) + np.float32(0.5) * np.tanh(
+            np.float32(0.5) * logits[:, 0]
+        )  # the sigmoid, without overflow
+
+    def _segment(self, tile: Float32[np.ndarray, "1 c h w"], logits: Float32[np.ndarray, "1 1 h w"]) -> None:
+        levels, threads, bottom = self._levels, self._threads, len(self._levels) - 1
+        x, result = Input(map_of(tile), 3), map_of(logits)
+        for i, (level, (first, second)) in enumerate(zip(levels, self._down, strict=True)):
+            maps = (level.down, level.pooled, None) if i < bottom else (level.up, None, None if bottom else result)
+            second(Before(first, (x,)), level.shape, *maps, threads=threads)
+            x = Input(level.pooled, level.fields)
+        for i, (first, second) in zip(range(bottom - 1, -1, -1), self._up, strict=True):
+            level, below = levels[i], levels[i + 1]
+            skip, low = Input(level.down, level.fields), Input(below.up, below.fields, upsampled=True)
+            ends = (level.up, None, None) if i else (None, None, result)
+            second(Before(first, (skip, low)), level.shape, *ends, threads=threads)
+
+    def _prepare(self, height: int, width: int) -> None:
+        """Have maps for tiles of this size: those of the last one if it was as large, as new memory costs time."""
+        if not self._levels or self._levels[0].shape[1:] != (height, width):
+            self._levels = [
+                _Level(fields, self._order, height >> i, width >> i) for i, fields in enumerate(self._widths)
+            ]
+
+
+def _basis(group: Group, kind: bases.Kind) -> np.ndarray:
+    basis = bases.kept(group, kind)
+    assert basis is not None, "all groups but c1 have theirs"
+    return basis
+
+
+def _block(
+    weights: Mapping[str, np.ndarray], name: str, in_fields: int, fields: int, plans: tuple[Plan, Plan]
+) -> tuple[SteerableLayer, SteerableLayer]:
+    """Both convolutions of a block, each with its norm folded in."""
+    layers = []
+    for i, (plan, before) in enumerate(zip(plans, (in_fields, fields), strict=True)):
+        norm = {part: _get(weights, f"{name}.norms.{i}.norm.{part}", (fields,)) for part in OF_NORM}
+        coefficients = _get(weights, f"{name}.convs.{i}.coefficients", (fields, before, len(plan.mixing)))
+        scale = norm["weight"] / np.sqrt(norm["running_var"] + EPSILON)
+        shift = norm["bias"] - norm["running_mean"] * scale
+        layers.append(SteerableLayer(plan, coefficients * scale[:, None, None], shift))
+    return layers[0], layers[1]
+
+
+def _get(weights: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    found = weights.get(name)
+    if found is None or found.shape != shape:
+        what = "none" if found is None else str(list(found.shape))
+        raise ModelFileError(f"{name} should have shape {list(shape)}, found {what}")
+    return found.astype(np.float64)
+
+
+def _input(maps: Float32[np.ndarray, "1 c h w"], fields: int, upsampled: bool = False) -> Input:
+    return Input(map_of(maps), fields, upsampled)
+
+
+def _maps(channels: int, height: int, width: int) -> Float32[np.ndarray, "1 c h w"]:
+    """Memory for maps; all channels of a row lie side by side, as they are read and written together."""
+    rows = np.empty((1, height, channels, -(-width // LINE) * LINE), np.float32)
+    return rows.transpose(0, 2, 1, 3)[..., :width]

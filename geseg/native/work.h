@@ -1,0 +1,76 @@
+// What all of the kernel works with: vectors of numbers, and the memory of a thread. For one REAL and VECTOR at a time.
+#ifndef GESEG_WORK_H
+#define GESEG_WORK_H
+#include "kernel.h"
+#include <stddef.h>
+#include <string.h>
+
+typedef REAL vec __attribute__((vector_size(VECTOR)));
+typedef WHOLE mask __attribute__((vector_size(VECTOR)));
+typedef REAL loose __attribute__((vector_size(VECTOR), aligned(sizeof(REAL)), may_alias));
+enum { LANES = VECTOR / sizeof(REAL), MOST_WIDE = VECTOR == 64 ? 4 : 2, BLOCK = 96, PLANES = 1 << 17 };
+#define INLINE static inline __attribute__((always_inline))
+#define JOIN2(a, b) a##b
+#define JOIN(a, b) JOIN2(a, b)
+
+typedef struct Work {
+    const Layer *layer;
+    const struct Work *before;  // of the layer before, if that is not a map
+    int image;
+    int x0, width;         // the strip: its first column, and columns, a multiple of LINE
+    int block;             // columns that are computed at a time
+    int pitch;             // numbers of a row of the ring: the strip and a LINE at either side
+    REAL *ring;            // [kernel_size][channels][pitch]
+    REAL *rows;            // [2][in_size][pitch]: a field as it comes in, and before it is upsampled
+    REAL *responses;       // [planes beside those of the ring][BLOCK]
+    REAL *irreps;          // [out channels][BLOCK]
+    REAL *result;          // [out channels][pitch]: a row, where there is no map to write to
+    const REAL **plane;    // [in_fields][in_size * filters + extras]
+    const REAL **feature;  // [planes]
+} Work;
+
+static REAL *at(const Map *map, int image, int channel, int row) {
+    return (REAL *)map->data + image * map->image + channel * map->channel + row * map->row;
+}
+
+INLINE vec load(const REAL *p) { return *(const loose *)p; }
+INLINE void store(REAL *p, vec v) { *(loose *)p = v; }
+
+// Does `call(wide, x)` for chunks of at most `most` vectors, as even as can be, that make up `width` numbers.
+#define IN_CHUNKS(width, most, call)                                               \
+    for (int x = 0, left = (width) / LANES; left > 0;) {                           \
+        const int many = (left + (most) - 1) / (most), wide = (left + many - 1) / many; \
+        if ((most) > 3 && wide == 4) call(4, x);                                   \
+        else if ((most) > 2 && wide == 3) call(3, x);                              \
+        else if (wide == 2) call(2, x);                                            \
+        else call(1, x);                                                           \
+        x += wide * LANES;                                                         \
+        left -= wide;                                                              \
+    }
+
+// sum[v] = start + row r of a matrix times vectors that lie `pitch` numbers apart.
+INLINE void add_row(int wide, const Sparse *m, int r, const REAL *in, ptrdiff_t pitch, REAL start, vec *sum) {
+    const REAL *value = m->value;
+    const int32_t *column = m->column, last = m->start[r + 1];
+    for (int v = 0; v < wide; v++) sum[v] = (vec){0} + start;
+    for (int i = m->start[r]; i < last; i++) {
+        const REAL by = value[i], *from = in + column[i] * pitch;
+#pragma GCC unroll 4
+        for (int v = 0; v < wide; v++) sum[v] += by * load(from + v * LANES);
+    }
+}
+
+// The rows of a matrix, `count` of them, times those of `in`.
+INLINE void transform(const Sparse *m, int count, const REAL *in, ptrdiff_t pitch, REAL *out, ptrdiff_t apart, int width) {
+    for (int r = 0; r < count; r++, out += apart) {
+#define CALL(wide, x)                                    \
+    do {                                                 \
+        vec sum[4];                                      \
+        add_row(wide, m, r, in + (x), pitch, 0, sum);    \
+        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, sum[v]); \
+    } while (0)
+        IN_CHUNKS(width, 4, CALL)
+#undef CALL
+    }
+}
+#endif

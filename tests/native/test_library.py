@@ -1,0 +1,40 @@
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from geseg.native import library
+
+pytestmark = pytest.mark.usefixtures("needs_kernel")
+
+
+@pytest.mark.parametrize(
+    ("height", "count", "spans"),
+    [
+        (1, 4, [(0, 1)]),
+        (33, 4, [(0, 16), (16, 33)]),
+        (100, 3, [(0, 32), (32, 66), (66, 100)]),
+        (576, 4, [(0, 144), (144, 288), (288, 432), (432, 576)]),
+    ],
+)
+def test_spans_are_all_rows_and_begin_with_even_ones(height: int, count: int, spans: list[tuple[int, int]]) -> None:
+    assert library._spans(height, count) == spans
+
+
+@pytest.mark.parametrize(("change", "loads"), [("", True), ("// another\n", False)])
+def test_a_library_of_other_sources_is_none(tmp_path: Path, change: str, loads: bool) -> None:
+    """After `git pull`, without `pip install`: its structures may be others."""
+    folder = tmp_path / "native"
+    shutil.copytree(Path(library.__file__).parent, folder)
+    with (folder / "kernel.h").open("a") as file:
+        file.write(change)
+    code = f"import library; assert (library.load() is not None) == {loads}; assert bool(library.best_set()) == {loads}"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+
+
+def test_a_file_that_is_no_library(tmp_path: Path) -> None:
+    shutil.copy(library.__file__, tmp_path)
+    (tmp_path / library.NAME).write_bytes(b"nothing")
+    subprocess.run([sys.executable, "-c", "import library; assert library.load() is None"], check=True, cwd=tmp_path)
