@@ -1,38 +1,67 @@
 """The learning curve for TensorBoard, where that is installed."""
 
 import math
+import os
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from geseg.errors import OutputError
 from geseg.steps.runfolder import BOARD
 
 
 class Board:
     """Writes a row of the learning curve at a time; without TensorBoard it does nothing.
 
+    TensorBoard's own writer, which torch offers, writes from a thread that prints a traceback when the disk is full.
+
     Args:
         out: the run folder.
         epoch: how many epochs are done; what an earlier process wrote of later ones is hidden.
+
+    Raises:
+        OutputError: the file cannot be written; so does `show`.
     """
 
     def __init__(self, out: Path, epoch: int) -> None:
-        self._writer: Any = None
+        self._file: Any = None
         with suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - it is not everywhere
+            from tensorboard.compat.proto import event_pb2  # noqa: PLC0415 - it is not everywhere
+            from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
 
-            self._writer = SummaryWriter(str(out / BOARD), purge_step=epoch + 1)
+            self._event = event_pb2.Event
+            # readers take the files of a folder in the order of their names
+            self._path = out / BOARD / f"events.out.tfevents.{time.time():017.6f}.{os.getpid()}"
+            try:
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = self._path.open("xb")
+            except OSError as error:
+                raise self._unwritten(error) from error
+            self._records = RecordWriter(self._file)
+            self._write(file_version="brain.Event:2")
+            self._write(step=epoch + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def show(self, row: dict[str, float]) -> None:
         """Write what happened in an epoch, for a viewer to see at once."""
-        if self._writer is None:
+        if self._file is None:
             return
-        for name in ("loss", "val_dice", "learning_rate"):
-            if not math.isnan(row[name]):  # as is the Dice without validation images
-                self._writer.add_scalar(name, row[name], int(row["epoch"]))
-        self._writer.flush()
+        known = {name: row[name] for name in ("loss", "val_dice", "learning_rate") if not math.isnan(row[name])}
+        values = [{"tag": name, "simple_value": value} for name, value in known.items()]  # no Dice without validation
+        self._write(step=int(row["epoch"]), summary={"value": values})
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._file is not None:
+            with suppress(OSError):  # what `show` could not write, and has told
+                self._file.close()
+
+    def _write(self, **event: Any) -> None:  # noqa: ANN401 - fields of TensorBoard's message
+        try:
+            self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
+            self._file.flush()
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write {self._path}: {error.strerror}; choose another place with -o")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from geseg.model.unet import count_parameters
+from geseg.native import library
 from tests.benchmarks import child, predicting, results, timing, training
 from tests.benchmarks.photographs import write_folder
 from tests.benchmarks.results import Row
@@ -106,7 +107,10 @@ def test_everything_can_be_measured(tmp_path: Path, patch_file: Path) -> None:
     folder = write_folder(tmp_path / "in", 9, 200, 190)
     assert len({path.read_bytes() for path in folder.iterdir()}) == 9
     seconds = child.call("predicting.against_session", str(folder), 1)
-    assert 0.5 < seconds["predict"][0] / seconds["session"][0] < 5
+    assert 0.5 < seconds["onnx"][0] / seconds["session"][0] < 5
+    assert 0.2 < seconds["auto"][0] / seconds["session"][0] < 5
+    if library.best_set():
+        assert set(child.call("engines.seconds", "d4", 62_500, 1)) == {"native", "onnx", "plain"}
     assert 10 < child.call("predicting.memory_of", str(folder / "0000.tif")) < 1000
     assert child.call("predicting.growth", str(folder))["seconds_each"] > 0
     child.call("starting.save_model", str(tmp_path / "m.safetensors"), "d8")

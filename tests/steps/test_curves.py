@@ -1,6 +1,8 @@
 """The learning curve as a picture and for TensorBoard."""
 
 import math
+import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -107,8 +109,29 @@ def test_tensorboard_forgets_an_epoch_that_is_done_again(tmp_path: Path) -> None
 
 
 def test_without_tensorboard_nothing_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)  # which makes its import fail
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)  # which makes its import fail
     board = Board(tmp_path, epoch=0)
     board.show(rows(0.5)[0])
     board.close()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """No file may grow beyond 200 bytes here."""
+    code = """
+import resource, sys
+from pathlib import Path
+from geseg.errors import OutputError
+from geseg.steps.board import Board
+resource.setrlimit(resource.RLIMIT_FSIZE, (200, 200))
+try:
+    board = Board(Path(sys.argv[1]), 0)
+    board.show({"epoch": 1, "loss": 1.0, "val_dice": 0.5, "learning_rate": 0.1})
+    board.show({"epoch": 2, "loss": 1.0, "val_dice": 0.5, "learning_rate": 0.1})
+except OutputError as error:
+    print(error)
+"""
+    run = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"cannot write \S+/events.out.tfevents.\S+: File too large; choose .*", run.stdout.strip())
+    assert run.stderr == ""
+    assert len(scalars(tmp_path)["loss"]) == 1, "what was written before can be read"
