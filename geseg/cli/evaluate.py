@@ -99,7 +99,8 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
     typer.echo("" if fixed is None else f"; {fixed:g} is the threshold fixed on the model's validation images")
-    if result.model.suffix == ".onnx" or result.model.with_name(ONNX).is_file():
+    exported = result.model != model and result.model.with_name(ONNX).is_file()  # beside the weights of a folder
+    if exported or result.model.suffix == ".onnx":
         print_next_predict(model)
     elif fixed is not None:
         typer.echo(f"next: geseg export {model}")

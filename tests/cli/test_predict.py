@@ -49,7 +49,8 @@ def test_the_mask_of_a_moved_photograph_is_the_moved_mask(
 
 def test_it_says_what_ran_and_what_it_wrote(run_folder: Path, patch_file: Path, tmp_path: Path) -> None:
     stdout = predict(patch_file.parent / "eyes" / "test" / "images", "-o", tmp_path / "m", "--model", run_folder)
-    pattern = r"(.*): 2 masks at threshold 0\.\d+, by .*model\.onnx on cpu \(onnxruntime CPUExecutionProvider\)\n"
+    engines = r"(onnx on cpu \(onnxruntime CPUExecutionProvider\)|safetensors on cpu \(geseg's kernel\))"
+    pattern = rf"(.*): 2 masks at threshold 0\.\d+, by .*model\.{engines}\n"
     assert (match := re.fullmatch(pattern + r".*report\.json: \d of 2 photographs need a look\n", stdout)), stdout
     assert match[1] == str(tmp_path / "m")
 
