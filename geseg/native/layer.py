@@ -1,6 +1,7 @@
 """A steerable convolution with everything that follows it in a U-Net, bound to weights and run by the kernel."""
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -114,6 +115,7 @@ class SteerableLayer:
         layer, images = self._layer, shape[0]
         if isinstance(inputs, Before):
             before = inputs.layer
+            assert before.out_fields == self.in_fields, "what is not there must not be read"
             before._read(inputs.inputs, shape)
             layer.before, channels = ctypes.addressof(before._layer), before._channels + self._channels
             layer.height, layer.width = shape[1:]
@@ -129,19 +131,17 @@ class SteerableLayer:
         return int(self.in_fields * self._layer.in_size)
 
     def _read(self, inputs: Sequence[Input], shape: tuple[int, int, int]) -> None:
-        layer = self._layer
+        assert sum(i.fields for i in inputs) == self.in_fields, "what is not there must not be read"
+        layer, parts = self._layer, [Part(i.map, i.fields, i.upsampled) for i in inputs]
+        layer.part, layer.parts = (Part * len(parts))(*parts), len(parts)
         _, layer.height, layer.width = shape
-        layer.part, layer.parts = (
-            (Part * len(inputs))(*(Part(i.map, i.fields, i.upsampled) for i in inputs)),
-            len(inputs),
-        )
 
     def _strip(self, width: int, channels: int) -> int:
         """Columns of a strip: all, or as many as let its rows stay in the cache."""
-        row = self._layer.kernel_size * channels * np.dtype(self._dtype).itemsize
+        row: int = self._layer.kernel_size * channels * np.dtype(self._dtype).itemsize
         lines = -(-width // LINE)
-        strips: int = -(-lines // max(FEWEST_LINES, MOST_SCRATCH // row // LINE))
-        return int(-(-lines // strips)) * LINE
+        strips = math.ceil(lines / max(FEWEST_LINES, MOST_SCRATCH // row // LINE))
+        return math.ceil(lines / strips) * LINE
 
     def _sparse(self, matrix: Float[np.ndarray, "r c"]) -> Sparse:
         rows, columns = np.nonzero(matrix)

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import hashlib
 import itertools
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -103,7 +104,8 @@ def run(layer: Layer, images: int, dtype: type, threads: int, instructions: int)
     def work(image: int, first: int, last: int) -> None:
         rows(layer, image, first, last, _scratch(size), instructions)
 
-    jobs = [(image, *span) for image in range(images) for span in _spans(layer.height, -(-2 * threads // images))]
+    spans = _spans(layer.height, math.ceil(2 * threads / images))
+    jobs = [(image, *span) for image in range(images) for span in spans]
     if threads == 1:
         for job in jobs:
             work(*job)
@@ -135,4 +137,5 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, "geseg")
 
 
-os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind in the parent
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # threads stay behind in the parent

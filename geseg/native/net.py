@@ -1,5 +1,6 @@
 """A whole steerable U-Net on the kernel, from its weights as numpy arrays: neither torch nor onnxruntime."""
 
+import threading
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -36,7 +37,7 @@ class _Level:
 
 
 class NativeNet:
-    """A trained U-Net in evaluation mode, with its norms folded into its convolutions. Not for two threads at a time.
+    """A trained U-Net in evaluation mode, with its norms folded into its convolutions. Callers take turns.
 
     Args:
         group: any but c1.
@@ -70,17 +71,17 @@ class NativeNet:
         (bias,) = _get(weights, "head.bias", (1,))
         last = [*self._down, *self._up][-1][1]
         last.set_head(head.ravel(), float(bias))
-        self._levels = list[_Level]()
+        self._levels, self._lock = list[_Level](), threading.Lock()
 
     def __call__(self, tiles: Float[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b h w"]:
         tiles = np.ascontiguousarray(tiles, np.float32)
         logits = np.empty((len(tiles), 1, *tiles.shape[2:]), np.float32)
-        self._prepare(*tiles.shape[2:])
-        for i in range(len(tiles)):  # one after the other: the maps of one stay nearer to the processor
-            self._segment(tiles[i : i + 1], logits[i : i + 1])
-        return np.float32(0.5) + np.float32(0.5) * np.tanh(
-            np.float32(0.5) * logits[:, 0]
-        )  # the sigmoid, without overflow
+        with self._lock:
+            self._prepare(*tiles.shape[2:])
+            for i in range(len(tiles)):  # one after the other: the maps of one stay nearer to the processor
+                self._segment(tiles[i : i + 1], logits[i : i + 1])
+        half = np.float32(0.5)
+        return half + half * np.tanh(half * logits[:, 0])  # the sigmoid, without overflow
 
     def _segment(self, tile: Float32[np.ndarray, "1 c h w"], logits: Float32[np.ndarray, "1 1 h w"]) -> None:
         levels, threads, bottom = self._levels, self._threads, len(self._levels) - 1
@@ -129,10 +130,6 @@ def _get(weights: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -
         what = "none" if found is None else str(list(found.shape))
         raise ModelFileError(f"{name} should have shape {list(shape)}, found {what}")
     return found.astype(np.float64)
-
-
-def _input(maps: Float32[np.ndarray, "1 c h w"], fields: int, upsampled: bool = False) -> Input:
-    return Input(map_of(maps), fields, upsampled)
 
 
 def _maps(channels: int, height: int, width: int) -> Float32[np.ndarray, "1 c h w"]:

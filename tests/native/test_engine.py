@@ -1,6 +1,7 @@
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +67,16 @@ def test_the_shipped_weights_agree_with_onnxruntime_to_a_hundredth_of_what_is_pr
     native, onnx = NativeEngine(SHIPPED / WEIGHTS, threads=1)(tiles), OnnxEngine(SHIPPED / ONNX, "cpu")(tiles)
     assert np.ptp(onnx) > 0.1
     np.testing.assert_allclose(native, onnx, atol=1e-5)
+
+
+def test_threads_may_share_an_engine() -> None:
+    """As those of a program that segments several photographs at a time; tiles of two sizes."""
+    engine = NativeEngine(SHIPPED / WEIGHTS, threads=2)
+    tiles = [tiles_of(1, 3, 64, 64 + 32 * (number % 2)) + number for number in range(8)]
+    expected = [engine(tile) for tile in tiles]
+    with ThreadPoolExecutor(4) as pool:
+        for found, wanted in zip(pool.map(engine, tiles), expected, strict=True):
+            np.testing.assert_array_equal(found, wanted)
 
 
 def test_extreme_logits_are_probabilities_without_a_warning(tmp_path: Path) -> None:
