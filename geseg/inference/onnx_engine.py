@@ -11,8 +11,9 @@ import onnxruntime as ort
 from jaxtyping import Float, Float32
 
 from geseg.cores import count_cores
-from geseg.errors import ConfigError, DeviceError
+from geseg.errors import ConfigError, DeviceError, ModelFileError
 from geseg.inference.driver import has_cuda_driver
+from geseg.inference.memory import is_out_of_memory
 from geseg.inference.onnxfile import INPUT, OUTPUT, open_session, read_header, start_session
 
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
@@ -31,7 +32,7 @@ class OnnxEngine:
         threads: CPU threads of the network; None is one per core, as far as this process may use them.
 
     Raises:
-        ModelFileError: `path` is no model that geseg exported.
+        ModelFileError: `path` is no model that geseg exported; also when it is called, if its graph cannot be run.
         DeviceError: a GPU was asked for, but would not be used.
         ConfigError: `device` is none of the above.
 
@@ -55,10 +56,16 @@ class OnnxEngine:
         self.header = read_header(path)
         provider = session.get_providers()[0]
         self.device = f"{f'cuda:{index}' if provider == CUDA else 'cpu'} (onnxruntime {provider})"
-        self._session = session
+        self._session, self._path = session, path
 
     def __call__(self, tiles: Float[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b h w"]:
-        (probability,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(tiles, np.float32)})
+        try:
+            (probability,) = self._session.run([OUTPUT], {INPUT: np.ascontiguousarray(tiles, np.float32)})
+        except Exception as error:  # the exceptions of onnxruntime have no base class of their own
+            if is_out_of_memory(error):
+                raise
+            reason = " ".join(str(error).split())
+            raise ModelFileError(f"onnxruntime cannot run {self._path}: {reason}; export it again") from error
         result: np.ndarray = probability[:, 0]
         return result
 

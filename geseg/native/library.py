@@ -19,6 +19,8 @@ SETS = {1: "portable", 2: "AVX2", 3: "AVX-512"}
 LINE, MOST_TAPS, MOST_OUTS = 16, 15, 6
 """As in kernel.h."""
 NAME = "libgeseg.so"
+THREADS = "geseg-kernel"
+"""How the names of its threads begin; they stay for the next layer."""
 FEWEST_ROWS = 16
 """A thread that works on fewer of them spends its time on the rows around them."""
 
@@ -134,7 +136,7 @@ def _scratch(size: int) -> int:
 
 @functools.cache
 def _pool(threads: int) -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(threads, "geseg")
+    return ThreadPoolExecutor(threads, THREADS)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows

@@ -194,8 +194,9 @@ def test_memory_that_runs_out_is_told_and_survived(
     folder = tmp_path / "photos"
     folder.mkdir()
     Image.fromarray(draw_eye(0, 73, 69)[0]).save(folder / "a.png")
-    short = "from geseg.inference.onnx_engine import OnnxEngine as e; f = e.__call__\ndef call(self, tiles):\n"
-    short += "    if len(tiles) > 1: raise MemoryError\n    return f(self, tiles)\ne.__call__ = call"
+    short = "from geseg.inference.memory import Halving as h; begin = h.__init__\ndef init(self, net):\n"
+    short += "    def call(tiles):\n        if len(tiles) > 1: raise MemoryError\n        return net(tiles)\n"
+    short += "    begin(self, call)\nh.__init__ = init"
     code, _, stderr = finish(start(folder, tmp_path / "masks", run_folder, short))
     said = "memory ran out; from then on the net ran in batches of at most 1 tiles"
     assert (code, stderr) == (0, f"geseg: {said}\n")

@@ -14,7 +14,7 @@ from torch import nn
 from geseg.errors import ConfigError, DeviceError, ModelFileError
 from geseg.inference import onnx_engine
 from geseg.inference.onnx_engine import OnnxEngine
-from geseg.inference.onnxfile import OnnxHeader, write_header
+from geseg.inference.onnxfile import OnnxHeader, read_header, write_header
 from geseg.inference.tiling import segment
 
 no_gpu = pytest.mark.skipif(torch.cuda.is_available(), reason="about a machine without a GPU")
@@ -51,6 +51,17 @@ def test_agrees_with_torch(path: Path, conv: nn.Conv2d, shape: tuple[int, ...]) 
     result = OnnxEngine(path, device="cpu", threads=1)(tiles)
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, atol=1e-6)
+
+
+def test_a_graph_that_cannot_be_run(path: Path, tmp_path: Path) -> None:
+    """Weights for one channel in place of three: onnxruntime finds out when there is a tile."""
+    model = onnx.load(path)
+    (weight,) = (tensor for tensor in model.graph.initializer if tensor.name == "weight")
+    weight.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(weight)[:, :1], "weight"))
+    write_header(model, read_header(path))
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(ModelFileError, match=r"onnxruntime cannot run \S+odd\.onnx: .*; export it again"):
+        OnnxEngine(tmp_path / "odd.onnx", "cpu")(np.zeros((1, 3, 8, 8), np.float32))
 
 
 def test_tells_what_runs_and_what_the_file_says(path: Path) -> None:
