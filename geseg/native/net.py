@@ -18,8 +18,25 @@ EPSILON = 1e-5
 OF_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
+class _Memory:
+    """Memory of maps, which is used again: to let go of some and to ask for some for each size of tiles scatters it."""
+
+    def __init__(self) -> None:
+        self._slots = dict[tuple[int, str], Float32[np.ndarray, " n"]]()
+
+    def maps(self, slot: tuple[int, str], channels: int, height: int, width: int) -> Float32[np.ndarray, "1 c h w"]:
+        """Maps in a slot's memory. All channels of a row lie side by side, as they are read and written together."""
+        pitch = -(-width // LINE) * LINE
+        count = height * channels * pitch
+        if slot not in self._slots or self._slots[slot].size < count:
+            self._slots.pop(slot, None)  # before there is more
+            self._slots[slot] = np.empty(count, np.float32)
+        rows = self._slots[slot][:count].reshape(1, height, channels, pitch)
+        return rows.transpose(0, 2, 1, 3)[..., :width]
+
+
 class _Level:
-    """The maps of one resolution, in memory of their own.
+    """The maps of one resolution.
 
     Attributes:
         shape: images, height and width.
@@ -29,11 +46,13 @@ class _Level:
         up: what its block on the way up gives, which reads `down` meanwhile; of the only block on the lowest level.
     """
 
-    def __init__(self, fields: int, order: int, height: int, width: int) -> None:
+    def __init__(self, memory: _Memory, level: int, fields: int, channels: int, shape: tuple[int, int]) -> None:
+        height, width = (side >> level for side in shape)
         self.shape, self.fields = (1, height, width), fields
-        whole, half = (fields * order, height, width), (fields * order, -(-height // 2), -(-width // 2))
-        self._kept = [_maps(*shape) for shape in (whole, half, whole)]
-        self.down, self.pooled, self.up = map(map_of, self._kept)
+        half = -(-height // 2), -(-width // 2)
+        self.down = map_of(memory.maps((level, "down"), channels, height, width))
+        self.pooled = map_of(memory.maps((level, "pooled"), channels, *half))
+        self.up = map_of(memory.maps((level, "up"), channels, height, width))
 
 
 class NativeNet:
@@ -71,7 +90,7 @@ class NativeNet:
         (bias,) = _get(weights, "head.bias", (1,))
         last = [*self._down, *self._up][-1][1]
         last.set_head(head.ravel(), float(bias))
-        self._levels, self._lock = list[_Level](), threading.Lock()
+        self._levels, self._memory, self._lock = list[_Level](), _Memory(), threading.Lock()
 
     def __call__(self, tiles: Float[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b h w"]:
         tiles = np.ascontiguousarray(tiles, np.float32)
@@ -97,10 +116,11 @@ class NativeNet:
             second(Before(first, (skip, low)), level.shape, *ends, threads=threads)
 
     def _prepare(self, height: int, width: int) -> None:
-        """Have maps for tiles of this size: those of the last one if it was as large, as new memory costs time."""
+        """Have maps for tiles of this size."""
         if not self._levels or self._levels[0].shape[1:] != (height, width):
             self._levels = [
-                _Level(fields, self._order, height >> i, width >> i) for i, fields in enumerate(self._widths)
+                _Level(self._memory, level, fields, fields * self._order, (height, width))
+                for level, fields in enumerate(self._widths)
             ]
 
 
@@ -130,9 +150,3 @@ def _get(weights: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -
         what = "none" if found is None else str(list(found.shape))
         raise ModelFileError(f"{name} should have shape {list(shape)}, found {what}")
     return found.astype(np.float64)
-
-
-def _maps(channels: int, height: int, width: int) -> Float32[np.ndarray, "1 c h w"]:
-    """Memory for maps; all channels of a row lie side by side, as they are read and written together."""
-    rows = np.empty((1, height, channels, -(-width // LINE) * LINE), np.float32)
-    return rows.transpose(0, 2, 1, 3)[..., :width]
