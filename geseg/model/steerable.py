@@ -100,7 +100,7 @@ class _SharedNorm(torch.autograd.Function):
     """`FieldNorm` while it learns: torch's kernels see channels, of which what a field shares is the mean.
 
     Regrouping the channels of a field into one, so that `nn.BatchNorm2d` did all of it, would cost the memory layout in
-    which convolutions, pooling and upsampling are fast (channels last; a step of a d4 net took half as long again).
+    which convolutions, pooling and upsampling are fast (channels last).
     """
 
     @staticmethod
