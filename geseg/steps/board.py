@@ -25,43 +25,29 @@ class Board:
     """
 
     def __init__(self, out: Path, epoch: int) -> None:
-        self._file: Any = None
+        self._event: Any = None
         with suppress(ImportError):
             from tensorboard.compat.proto import event_pb2  # noqa: PLC0415 - it is not everywhere
             from tensorboard.summary.writer.record_writer import RecordWriter  # noqa: PLC0415
 
-            self._event = event_pb2.Event
+            self._event, self._records = event_pb2.Event, RecordWriter
             # readers take the files of a folder in the order of their names
             self._path = out / BOARD / f"events.out.tfevents.{time.time():017.6f}.{os.getpid()}"
-            try:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._path.open("xb")
-            except OSError as error:
-                raise self._unwritten(error) from error
-            self._records = RecordWriter(self._file)
             self._write(file_version="brain.Event:2")
             self._write(step=epoch + 1, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def show(self, row: dict[str, float]) -> None:
         """Write what happened in an epoch, for a viewer to see at once."""
-        if self._file is None:
-            return
         known = {name: row[name] for name in ("loss", "val_dice", "learning_rate") if not math.isnan(row[name])}
         values = [{"tag": name, "simple_value": value} for name, value in known.items()]  # no Dice without validation
         self._write(step=int(row["epoch"]), summary={"value": values})
 
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._file is not None:
-            with suppress(OSError):  # what `show` could not write, and has told
-                self._file.close()
-
     def _write(self, **event: Any) -> None:  # noqa: ANN401 - fields of TensorBoard's message
+        if self._event is None:
+            return
         try:
-            self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
-            self._file.flush()
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                self._records(file).write(self._event(wall_time=time.time(), **event).SerializeToString())
         except OSError as error:
-            raise self._unwritten(error) from error
-
-    def _unwritten(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot write {self._path}: {error.strerror}; choose another place with -o")
+            raise OutputError(f"cannot write {self._path}: {error.strerror}; choose another place with -o") from error

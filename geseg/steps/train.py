@@ -255,7 +255,6 @@ class _Run:
         """Draw the curves, which one looks at now, and tell how it went."""
         progress, model = self.learner.progress, self.out / runfolder.WEIGHTS
         if self.ranks.first:
-            self.board.close()
             curves.draw(progress.curve, self.out / runfolder.PICTURE)
         return TrainResult(
             model=model,

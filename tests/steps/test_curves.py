@@ -87,7 +87,6 @@ def test_tensorboard_shows_what_is_known_of_an_epoch(tmp_path: Path) -> None:
     for number, row in enumerate(rows(0.5, 0.75, math.nan), 1):
         board.show(row)
         assert len(scalars(tmp_path)["loss"]) == number, "at once, while the training goes on"
-    board.close()
     shown = scalars(tmp_path)
     assert set(shown) == {"loss", "val_dice", "learning_rate"}
     assert shown["loss"] == [(1, 1.0), (2, 0.5), (3, pytest.approx(1 / 3))]
@@ -101,10 +100,8 @@ def test_tensorboard_forgets_an_epoch_that_is_done_again(tmp_path: Path) -> None
     killed = Board(tmp_path, epoch=0)
     for row in (one, two, three):
         killed.show(row)
-    killed.close()
     board = Board(tmp_path, epoch=2)
     board.show(three | {"val_dice": 0.25})
-    board.close()
     assert scalars(tmp_path)["val_dice"] == [(1, 0.5), (2, 0.75), (3, 0.25)]
 
 
@@ -112,7 +109,6 @@ def test_without_tensorboard_nothing_happens(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "tensorboard.compat.proto", None)  # which makes its import fail
     board = Board(tmp_path, epoch=0)
     board.show(rows(0.5)[0])
-    board.close()
     assert not list(tmp_path.iterdir())
 
 
