@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -25,6 +25,36 @@ class Fields:
     rep: Rep
 
 
+@dataclass(frozen=True, slots=True)
+class Upsampled:
+    """Maps of half the height and width of a convolution that reads them upsampled, which commutes with the group.
+
+    Bilinear, with corners that are not aligned. A kernel need not have the large maps in memory.
+    """
+
+    low: Tensor
+
+    def full(self) -> Tensor:
+        """The maps as they are read."""
+        return F.interpolate(self.low, scale_factor=2.0, mode="bilinear", align_corners=False)
+
+
+Part: TypeAlias = Tensor | Upsampled
+"""Of the input of a convolution."""
+
+
+class Kernelised(Protocol):
+    """Computes steerable convolutions in another way than densely (see `geseg.native.training`)."""
+
+    def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
+        """Whether it computes with tensors of this kind; else the dense path does."""
+        ...
+
+    def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
+        """What `SteerableConv2d` gives for these parts of the input."""
+        ...
+
+
 class SteerableConv2d(nn.Module):
     """Convolution between stacks of fields that commutes with a group G of rotations and reflections.
 
@@ -42,19 +72,22 @@ class SteerableConv2d(nn.Module):
     def __init__(self, group: Group, in_fields: Fields, out_fields: Fields, kernel_size: int, bias: bool) -> None:
         super().__init__()
         exact = kernels.basis(group, in_fields.rep, out_fields.rep, kernel_size)
+        self.group, self.exact_basis = group, exact.flatten(1)
+        """The basis in float64: `basis` is rounded from it once, however often a net is moved."""
         self.out_size, self.in_size, self.kernel_size = exact.shape[1], exact.shape[2], kernel_size
-        self._exact_basis = exact.flatten(1)  # float64: `basis` is rounded from it once, however often a net is moved
-        self.register_buffer("basis", self._exact_basis.to(torch.get_default_dtype()), persistent=False)
+        self.register_buffer("basis", self.exact_basis.to(torch.get_default_dtype()), persistent=False)
         # He et al. 2015 (arXiv:1502.01852): the expanded kernel's squares sum to 2 per output channel
         variance = 2 * exact.shape[1] / (in_fields.count * float(exact.square().sum()))
         shape = (out_fields.count, in_fields.count, len(exact))
         self.coefficients = nn.Parameter(torch.randn(shape) * math.sqrt(variance))
         # one bias per field is all that commutes, as it must be the same for all channels of the field
         self.bias = nn.Parameter(torch.zeros(out_fields.count)) if bias else None
+        self.kernelised: Kernelised | None = None
+        """What computes it in place of the dense convolution, where there is something that can."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SteerableConv2d":
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        self.basis = self._exact_basis.to(self.coefficients)
+        self.basis = self.exact_basis.to(self.coefficients)
         return self
 
     def kernel(self) -> Float[Tensor, "out_channels in_channels k k"]:
@@ -65,7 +98,9 @@ class SteerableConv2d(nn.Module):
         sizes = {"o": out, "i": in_, "p": self.out_size, "q": self.in_size, "h": self.kernel_size}
         return rearrange(flat, "(o i) (p q h w) -> (o p) (i q) h w", **sizes)
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, *parts: Part) -> Tensor:
+        if self.kernelised is not None and self.kernelised.can(self.coefficients, parts):
+            return self.kernelised(self.coefficients, self.bias, parts)
         bias = None if self.bias is None else self.bias.repeat_interleave(self.out_size)
         return convolve(parts, self.kernel(), bias)
 
@@ -73,16 +108,17 @@ class SteerableConv2d(nn.Module):
 class PlainConv2d(nn.Conv2d):
     """An ordinary convolution that keeps height and width, and takes its input in parts as `SteerableConv2d` does."""
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, *parts: Part) -> Tensor:
         return convolve(parts, self.weight, self.bias)
 
 
 def convolve(
-    parts: Sequence[Tensor], kernel: Float[Tensor, "out_channels in_channels k k"], bias: Tensor | None
+    parts: Sequence[Part], kernel: Float[Tensor, "out_channels in_channels k k"], bias: Tensor | None
 ) -> Float[Tensor, "b out_channels h w"]:
     """Convolve stacks of channels as if they were concatenated, which would copy the largest maps there and back."""
     size, start, total = kernel.shape[-1], 0, None
-    for part in parts:
+    for each in parts:
+        part = each.full() if isinstance(each, Upsampled) else each
         own = kernel[:, start : start + part.shape[1]]
         term = F.conv2d(part, own, bias if total is None else None, padding=size // 2)
         total = term if total is None else total + term

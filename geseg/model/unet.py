@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from geseg.errors import ConfigError
 from geseg.model import kernels
 from geseg.model.group import Group
-from geseg.model.steerable import Fields, Layers, PlainLayers, SteerableLayers
+from geseg.model.steerable import Fields, Layers, Part, PlainLayers, SteerableLayers, Upsampled
 
 LEVELS = 4
 GROWTH = 1.75
@@ -30,10 +30,11 @@ class Block(nn.Module):
         self.convs = nn.ModuleList(layers.conv(before, fields, 3, bias=False) for before in (in_fields, fields))
         self.norms = nn.ModuleList(layers.norm(width) for _ in range(2))
 
-    def forward(self, *parts: Tensor) -> Tensor:
+    def forward(self, *parts: Part) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            parts = (F.relu(norm(conv(*parts)), inplace=True),)
-        return parts[0]
+            x: Tensor = F.relu(norm(conv(*parts)), inplace=True)
+            parts = (x,)
+        return x
 
 
 class UNet(nn.Module):
@@ -68,8 +69,7 @@ class UNet(nn.Module):
             skips.append(x)
             x = block(F.max_pool2d(x, 2))
         for block in self.up:
-            x = F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
-            x = block(skips.pop(), x)
+            x = block(skips.pop(), Upsampled(x))
         logits: Tensor = self.head(x)
         return logits
 

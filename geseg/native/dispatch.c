@@ -1,16 +1,18 @@
 // Chooses, while the program runs, what was compiled for its processor.
 #include "kernel.h"
 
-#define DECLARE(suffix)                        \
-    int64_t scratch_##suffix(const Layer *);   \
-    void rows_##suffix(const Layer *, int32_t, int32_t, int32_t, void *);
-DECLARE(float_portable)
-DECLARE(double_portable)
+#define DECLARE(type, set)                                                                                \
+    int64_t scratch_##type##_##set(const Layer *);                                                        \
+    void rows_##type##_##set(const Layer *, int32_t, int32_t, int32_t, void *);                           \
+    void slopes_##type##_##set(const Layer *, int32_t, int32_t, int32_t, void *, type *);                 \
+    void halve_##type##_##set(const Map *, const Map *, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t);
+DECLARE(float, portable)
+DECLARE(double, portable)
 #ifdef __x86_64__
-DECLARE(float_avx2)
-DECLARE(double_avx2)
-DECLARE(float_avx512)
-DECLARE(double_avx512)
+DECLARE(float, avx2)
+DECLARE(double, avx2)
+DECLARE(float, avx512)
+DECLARE(double, avx512)
 #endif
 
 #ifndef SOURCES
@@ -31,20 +33,28 @@ int32_t geseg_best_set(void) {
 int64_t geseg_scratch(const Layer *layer) { return scratch_float_portable(layer); }
 
 #ifdef __x86_64__
-#define CHOOSE(type)                                                                                \
-    if (set == 3) rows_##type##_avx512(layer, image, first, last, scratch);                                \
-    else if (set == 2) rows_##type##_avx2(layer, image, first, last, scratch);                             \
-    else rows_##type##_portable(layer, image, first, last, scratch);
+#define CHOOSE(name, ...)                        \
+    if (set == 3) name##_avx512(__VA_ARGS__);    \
+    else if (set == 2) name##_avx2(__VA_ARGS__); \
+    else name##_portable(__VA_ARGS__);
 #else
-#define CHOOSE(type)                                         \
-    (void)set;                                               \
-    rows_##type##_portable(layer, image, first, last, scratch);
+#define CHOOSE(name, ...) \
+    (void)set;            \
+    name##_portable(__VA_ARGS__);
 #endif
 
-void geseg_rows_float(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set) {
-    CHOOSE(float)
-}
-
-void geseg_rows_double(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set) {
-    CHOOSE(double)
-}
+#define DEFINE(type)                                                                                                  \
+    void geseg_rows_##type(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch,             \
+                           int32_t set) {                                                                              \
+        CHOOSE(rows_##type, layer, image, first, last, scratch)                                                        \
+    }                                                                                                                  \
+    void geseg_slopes_##type(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch,           \
+                             int32_t set, type *slopes) {                                                              \
+        CHOOSE(slopes_##type, layer, image, first, last, scratch, slopes)                                              \
+    }                                                                                                                  \
+    void geseg_halve_##type(const Map *in, const Map *out, int32_t image, int32_t channels, int32_t height,           \
+                            int32_t width, int32_t first, int32_t last, int32_t set) {                                 \
+        CHOOSE(halve_##type, in, out, image, channels, height, width, first, last)                                     \
+    }
+DEFINE(float)
+DEFINE(double)

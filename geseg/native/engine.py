@@ -37,7 +37,7 @@ class NativeEngine:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         self.header, weights = modelweights.load(path)
         if reason := reason_against(self.header):
-            raise ConfigError(f"--engine native cannot run {path}: {reason}; leave it out, or use --engine onnx")
+            raise ConfigError(f"--engine native cannot run {path}: {reason}; leave it out")
         self.device = "cpu (geseg's kernel)"
         threads = threads or count_cores()
         try:
@@ -51,8 +51,11 @@ class NativeEngine:
 
 def say_whether(header: ModelHeader) -> str:
     """Whether a model runs here on the kernel, in words."""
-    reason = reason_against(header)
-    return f"no: {reason}" if reason else f"yes, with {library.SETS[library.best_set()]} instructions"
+    if reason := reason_against(header):
+        return f"no: {reason}"
+    best = library.best_set()
+    asked = "" if best >= library.AVX2 else ", if --engine native asks for it"
+    return f"yes, with {library.SETS[best]} instructions{asked}"
 
 
 def reason_against(header: ModelHeader) -> str:

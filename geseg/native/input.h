@@ -56,18 +56,10 @@ INLINE int end_needed(const Work *w) {
 
 // A field whose channels are `channel` numbers apart, from the first column that is needed on.
 static void fetch_field(const Work *w, const REAL *in, ptrdiff_t channel, REAL *ring) {
-    const Sparse *to_irreps = &w->layer->to_irreps;
-    const int size = w->layer->in_size, from = first_needed(w), first = from - (w->x0 - LINE);
-    const int whole = (end_needed(w) - from) / LINE * LINE, rest = end_needed(w) - from - whole;
-    transform(to_irreps, size, in, channel, ring + first, w->pitch, whole);
-    if (rest)  // the last columns are not a whole line: what follows them in memory is not ours
-        for (int c = 0; c < size; c++) {
-            memset(w->rows + c * LINE, 0, LINE * sizeof(REAL));
-            memcpy(w->rows + c * LINE, in + c * channel + whole, rest * sizeof(REAL));
-        }
-    transform(to_irreps, rest ? size : 0, w->rows, LINE, ring + first + whole, w->pitch, LINE);
-    const int end = first + whole + (rest ? LINE : 0);
-    for (int p = 0; p < size; p++, ring += w->pitch) {
+    const int from = first_needed(w), first = from - (w->x0 - LINE), width = end_needed(w) - from;
+    const int end = first + (width + LINE - 1) / LINE * LINE;
+    transform_row(w, &w->layer->to_irreps, w->layer->in_size, in, channel, ring + first, w->pitch, width);
+    for (int p = 0; p < w->layer->in_size; p++, ring += w->pitch) {
         memset(ring, 0, first * sizeof(REAL));
         memset(ring + end, 0, (w->pitch - end) * sizeof(REAL));
     }

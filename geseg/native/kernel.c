@@ -2,78 +2,9 @@
 //
 // Compiled once per number type REAL and instruction set (VECTOR bytes at a time); dispatch.c chooses. A thread works
 // through strips of columns from top to bottom and keeps the last few rows of its input, in irreps, in a ring.
-#include "input.h"
-
-// ---- Filters ----
-
-// The six of a 3x3 kernel: centre, ring, cos 2a, d/dx, d/dy, sin 2a. The first is the ring's own row.
-INLINE void respond_3x3(const Layer *layer, const REAL *const *row, REAL *out, int width) {
-    const REAL even = layer->corner_even, odd = layer->corner_odd, *up = row[0], *mid = row[1], *down = row[2];
-    for (int x = 0; x < width; x += LANES) {
-        const vec nw = load(up + x - 1), n = load(up + x), ne = load(up + x + 1);
-        const vec west = load(mid + x - 1), east = load(mid + x + 1);
-        const vec sw = load(down + x - 1), s = load(down + x), se = load(down + x + 1);
-        const vec across = west + east, along = n + s, right = ne + se, left = nw + sw, top = nw + ne, low = sw + se;
-        store(out + x, across + along + even * (left + right));
-        store(out + BLOCK + x, along - across);
-        store(out + 2 * BLOCK + x, west - east + odd * (left - right));
-        store(out + 3 * BLOCK + x, n - s + odd * (top - low));
-        store(out + 4 * BLOCK + x, nw - ne - (sw - se));
-    }
-}
-
-static void respond(const Layer *layer, const REAL *const *row, REAL *out, int width) {
-    const int k = layer->kernel_size, reach = k / 2;
-    const REAL *value = layer->filter.value;
-    for (int f = 1; f < layer->filters; f++)
-        for (int x = 0; x < width; x += LANES) {
-            vec sum = {0};
-            for (int i = layer->filter.start[f]; i < layer->filter.start[f + 1]; i++) {
-                const int tap = layer->filter.column[i];
-                sum += value[i] * load(row[tap / k] + tap % k - reach + x);
-            }
-            store(out + (ptrdiff_t)(f - 1) * BLOCK + x, sum);
-        }
-}
-
-// The sum that row r of a matrix makes of planes.
-static void add_planes(const Sparse *m, int r, const REAL *const *plane, REAL *out, int width) {
-    const REAL *value = m->value;
-#define CALL(wide, x)                                                                             \
-    do {                                                                                          \
-        vec sum[4] = {{0}};                                                                       \
-        for (int i = m->start[r]; i < m->start[r + 1]; i++)                                       \
-            for (int v = 0; v < (wide); v++) sum[v] += value[i] * load(plane[m->column[i]] + (x) + v * LANES); \
-        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, sum[v]);                    \
-    } while (0)
-    IN_CHUNKS(width, 4, CALL)
-#undef CALL
-}
-
-// Where the planes of all fields are, for `width` columns from x (of the strip) on in row y.
-static void make_planes(const Work *w, int y, int x, int width) {
-    const Layer *layer = w->layer;
-    const int k = layer->kernel_size, filters = layer->filters;
-    const REAL **plane = w->plane, *row[MOST_TAPS];
-    REAL *out = w->responses;
-    for (int field = 0; field < layer->in_fields; field++) {
-        const REAL **of_field = plane;
-        for (int p = 0; p < layer->in_size; p++) {
-            const ptrdiff_t offset = ((ptrdiff_t)field * layer->in_size + p) * w->pitch + LINE + x;
-            for (int i = 0; i < k; i++) row[i] = ring_row(w, y + i - k / 2) + offset;
-            *plane++ = row[k / 2];
-            if (layer->corner_even != 0 && layer->corner_odd != 0)
-                respond_3x3(layer, row, out, width);
-            else
-                respond(layer, row, out, width);
-            for (int f = 1; f < filters; f++, out += BLOCK) *plane++ = out;
-        }
-        for (int e = 0; e < layer->extras; e++, out += BLOCK) {
-            add_planes(&layer->extra, e, of_field, out, width);
-            *plane++ = out;
-        }
-    }
-}
+#include "gradient.h"
+#include "halve.h"
+#include "planes.h"
 
 // ---- Products ----
 
@@ -102,21 +33,13 @@ INLINE void multiply_all(int outs, const Work *w, const Product *p, const REAL *
 }
 
 static void apply(const Work *w, const Product *p, int width) {
-    const int blocks = (p->outs + MOST_OUTS - 1) / MOST_OUTS;
-    const REAL *weight = p->weight;
     for (int f = 0; f < p->features; f++) w->feature[f] = w->plane[p->feature[f]];
-    for (int b = 0, done = 0; b < blocks; b++) {
-        const int outs = p->outs / blocks + (b < p->outs % blocks);
-        switch (outs) {
-        case 1: multiply_all(1, w, p, weight, p->out + done, width); break;
-        case 2: multiply_all(2, w, p, weight, p->out + done, width); break;
-        case 3: multiply_all(3, w, p, weight, p->out + done, width); break;
-        case 4: multiply_all(4, w, p, weight, p->out + done, width); break;
-        case 5: multiply_all(5, w, p, weight, p->out + done, width); break;
-        default: multiply_all(6, w, p, weight, p->out + done, width);
-        }
-        done += outs;
-        weight += (ptrdiff_t)outs * p->features;
+    for (int b = 0; b < count_rows(p); b++) {
+        const Rows rows = rows_of(p, b);
+        const REAL *weight = (const REAL *)p->weight + (ptrdiff_t)rows.first * p->features;
+#define CALL(outs) multiply_all(outs, w, p, weight, p->out + rows.first, width)
+        WITH_OUTS(rows.count, CALL)
+#undef CALL
     }
 }
 
@@ -178,17 +101,21 @@ static void pool(const Work *w, int y) {
 
 static void make_row(const Work *w, int y) {
     const Layer *layer = w->layer;
-    const int blocks = (w->width + w->block - 1) / w->block, lines = w->width / LINE;
-    for (int b = 0; b < blocks; b++) {
-        const int x = lines * b / blocks * LINE, width = lines * (b + 1) / blocks * LINE - x;
-        const int left = layer->width - w->x0 - x, real = left < width ? left : width;
-        make_planes(w, y, x, width);
-        for (int p = 0; p < layer->products; p++) apply(w, &layer->product[p], width);
-        REAL *out = layer->out.data ? at(&layer->out, w->image, 0, y) + w->x0 + x : w->result + x;
+    for (int i = 0; i < count_blocks(w); i++) {
+        const Columns b = block_of(w, i);
+        make_planes(w, y, b.x, b.width);
+        for (int p = 0; p < layer->products; p++) apply(w, &layer->product[p], b.width);
+        REAL *out = layer->out.data ? at(&layer->out, w->image, 0, y) + w->x0 + b.x : w->result + b.x;
         const ptrdiff_t channel = layer->out.data ? layer->out.channel : w->pitch;
-        finish(w, out, channel, real);
-        if (layer->head) add_up(w, out, channel, at(&layer->logits, w->image, 0, y) + w->x0 + x, real);
+        finish(w, out, channel, b.real);
+        if (layer->head) add_up(w, out, channel, at(&layer->logits, w->image, 0, y) + w->x0 + b.x, b.real);
     }
+}
+
+// A row of the output, and with the one above it one of the pooled map.
+static void give_row(const Work *w, int y) {
+    make_row(w, y);
+    if (w->layer->pooled.data && y % 2) pool(w, y - 1);
 }
 
 // ---- What is called ----
@@ -214,12 +141,13 @@ static void lay_out(const Layer *layer, int strip, Memory *memory, Work *w) {
     w->block = fit < 2 * LINE ? 2 * LINE : fit > BLOCK ? BLOCK : fit;
     w->layer = layer;
     w->ring = take(memory, layer->kernel_size * channels * pitch);
-    w->rows = take(memory, 2 * layer->in_size * pitch);
+    w->rows = take(memory, 2 * layer->in_size * pitch + (layer->slope.data ? layer->out_size * LINE : 0));
     w->responses = take(memory, (planes - channels) * BLOCK);
     w->irreps = take(memory, outs * BLOCK);
     w->result = take(memory, layer->out.data ? 0 : outs * pitch);
     w->plane = (const REAL **)take(memory, planes * (per ? per : 1));
-    w->feature = (const REAL **)take(memory, planes * (per ? per : 1));
+    w->feature = (const REAL **)take(memory, (planes + MOST_SUMS) * (per ? per : 1));
+    w->sums = take(memory, layer->slope.data ? count_sums(layer) * LINE : 0);
 }
 
 static int64_t lay_out_both(const Layer *layer, REAL *base, Work *w, Work *before) {
@@ -241,22 +169,35 @@ int64_t JOIN(scratch_, SUFFIX)(const Layer *layer) {
     return lay_out_both(layer, NULL, &w, &before);
 }
 
+// Does something with each row of all strips, whose input lies in the ring then.
+static void each_row(Work *w, Work *before, int first, int last, void (*use)(const Work *, int)) {
+    const Layer *layer = w->layer;
+    const int reach = layer->kernel_size / 2;
+    for (int x0 = 0; x0 < layer->width; x0 += layer->strip) {
+        place(w, x0, x0 + layer->strip < layer->width ? x0 + layer->strip : layer->width);
+        if (w->before) {
+            const int own = layer->before->kernel_size / 2, top = first - reach > 0 ? first - reach : 0;
+            place(before, first_needed(w), end_needed(w));
+            for (int y = top - own; y < top + own; y++) fetch_row(before, y);
+        }
+        for (int y = first - reach; y < first + reach; y++) fetch_row(w, y);
+        for (int y = first; y < last; y++) {
+            fetch_row(w, y + reach);
+            use(w, y);
+        }
+    }
+}
+
 void JOIN(rows_, SUFFIX)(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch) {
     Work w = {.image = image}, before = {.image = image};
     lay_out_both(layer, scratch, &w, &before);
-    const int reach = layer->kernel_size / 2;
-    for (int x0 = 0; x0 < layer->width; x0 += layer->strip) {
-        place(&w, x0, x0 + layer->strip < layer->width ? x0 + layer->strip : layer->width);
-        if (w.before) {
-            const int own = layer->before->kernel_size / 2, top = first - reach > 0 ? first - reach : 0;
-            place(&before, first_needed(&w), end_needed(&w));
-            for (int y = top - own; y < top + own; y++) fetch_row(&before, y);
-        }
-        for (int y = first - reach; y < first + reach; y++) fetch_row(&w, y);
-        for (int y = first; y < last; y++) {
-            fetch_row(&w, y + reach);
-            make_row(&w, y);
-            if (layer->pooled.data && y % 2) pool(&w, y - 1);
-        }
-    }
+    each_row(&w, &before, first, last, give_row);
+}
+
+void JOIN(slopes_, SUFFIX)(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, REAL *slopes) {
+    Work w = {.image = image}, before = {.image = image};
+    lay_out_both(layer, scratch, &w, &before);
+    memset(w.sums, 0, count_sums(layer) * LINE * sizeof(REAL));
+    each_row(&w, &before, first, last, learn_row);
+    add_sums(&w, slopes);
 }

@@ -46,6 +46,8 @@ typedef struct Layer {
     const void *head;  // or null: real[out channels], a 1x1 convolution to a single map, the logits
     double head_bias;
     Map out, pooled, logits;  // any may be missing; pooled, which needs out: the largest of 2x2 values, half as high and wide
+    Map slope;             // or null: the gradient of the maps before bias and ReLU, for that of the weights
+    Sparse out_to_irreps;  // of a field of the output, where there is a slope
 } Layer;
 
 // What this library was compiled from, in hexadecimal.
@@ -60,4 +62,17 @@ int64_t geseg_scratch(const Layer *layer);
 // Rows first .. last - 1 of an image (first even), with scratch memory that begins at a multiple of 64 bytes.
 void geseg_rows_float(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set);
 void geseg_rows_double(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set);
+
+// The gradient of all weights, in their order in memory, product after product, over the same rows of an image.
+void geseg_slopes_float(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set,
+                        float *slopes);
+void geseg_slopes_double(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set,
+                         double *slopes);
+
+// Where a map was upsampled (see Part), the gradient of the one before from that of the one after, `in`: rows
+// first .. last - 1 of an image of `out`, of so many channels, `height` and `width`, which are half of those of `in`.
+void geseg_halve_float(const Map *in, const Map *out, int32_t image, int32_t channels, int32_t height, int32_t width,
+                       int32_t first, int32_t last, int32_t set);
+void geseg_halve_double(const Map *in, const Map *out, int32_t image, int32_t channels, int32_t height, int32_t width,
+                        int32_t first, int32_t last, int32_t set);
 #endif

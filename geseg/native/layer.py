@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 
 from geseg.native import library
 from geseg.native.library import LINE, MOST_OUTS, MOST_TAPS, Map, Part, Product, Sparse
-from geseg.native.plan import Component, Plan
+from geseg.native.plan import Plan
 
 MOST_SCRATCH = 2**18
 """Bytes that the rows of a strip should take: they stay in the second cache of current processors, with all else."""
 FEWEST_LINES = 6
-"""Of a strip, however many channels there are: a line at either side is computed beside it."""
+"""Of a strip, about, however many channels there are: a line at either side is computed beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class SteerableLayer:
         relu: bool = True,
     ) -> None:
         self._plan, self._dtype, self._kept = plan, dtype, list[object]()
-        self.out_fields, self.in_fields = weights.shape[:2]
+        self.out_fields, self.in_fields, _ = weights.shape
         layer = self._layer = library.Layer()
         layer.in_size, layer.out_size = len(plan.to_irreps), len(plan.from_irreps)
         layer.in_fields, layer.out_fields = self.in_fields, self.out_fields
@@ -82,9 +82,15 @@ class SteerableLayer:
         layer.corner_even, layer.corner_odd = _corners(plan.filters)
         bias = np.zeros(self.out_fields) if bias is None else bias
         layer.bias = self._keep(np.asarray(bias, dtype))
-        mixed = np.einsum("oib,mb->oim", np.asarray(weights, np.float64), plan.mixing)
-        products = [self._product(mixed, component) for component in plan.components]
-        layer.product, layer.products = (Product * len(products))(*products), len(products)
+        self._places, self._scales = _pack(plan, self.out_fields, self.in_fields)
+        self._packed: np.ndarray = np.empty(len(self._places), dtype)
+        self._add_products()
+        self.set_weights(weights)
+
+    def set_weights(self, weights: Float[np.ndarray, "o i b"]) -> None:
+        """Compute with other weights from now on."""
+        mixed = np.asarray(weights, np.float64) @ self._plan.mixing.T
+        np.multiply(mixed.ravel()[self._places], self._scales, out=self._packed, casting="same_kind")
 
     def set_head(self, weights: Float[np.ndarray, " channels"], bias: float) -> None:
         """Let a 1x1 convolution to one map follow; with it, the maps themselves need not be kept."""
@@ -117,6 +123,7 @@ class SteerableLayer:
             before = inputs.layer
             assert before.out_fields == self.in_fields, "what is not there must not be read"
             before._read(inputs.inputs, shape)
+            before._layer.out = before._layer.pooled = before._layer.logits = Map()
             layer.before, channels = ctypes.addressof(before._layer), before._channels + self._channels
             layer.height, layer.width = shape[1:]
         else:
@@ -125,6 +132,38 @@ class SteerableLayer:
         layer.strip = self._strip(layer.width, channels)
         layer.out, layer.pooled, layer.logits = out or Map(), pooled or Map(), logits or Map()
         library.run(layer, images, self._dtype, threads, instructions or library.best_set())
+
+    def gradient(
+        self,
+        inputs: Sequence[Input],
+        slope: Map,
+        shape: tuple[int, int, int],
+        *,
+        threads: int = 1,
+        instructions: int = 0,
+    ) -> Float64[np.ndarray, "o i b"]:
+        """The gradient of the weights.
+
+        Args:
+            inputs: what the layer read.
+            slope: the gradient of its output, without bias and ReLU.
+            shape: images, and height and width of the output.
+            threads: how many work on it; they change no bit.
+            instructions: the instruction set, by number; 0 is the best one.
+        """
+        layer = self._layer
+        self._read(inputs, shape)
+        layer.before, layer.slope = None, slope
+        if not layer.out_to_irreps.start:
+            layer.out_to_irreps = self._sparse(self._plan.from_irreps.T)
+        layer.strip = self._strip(layer.width, self._channels)
+        found = library.learn(
+            layer, shape[0], len(self._packed), self._dtype, threads, instructions or library.best_set()
+        )
+        layer.slope = Map()
+        shared = np.bincount(self._places, found * self._scales)  # by the components of an irrep
+        weights: np.ndarray = shared.reshape(self.out_fields, self.in_fields, -1) @ self._plan.mixing
+        return weights
 
     @property
     def _channels(self) -> int:
@@ -149,18 +188,15 @@ class SteerableLayer:
         values: np.ndarray = matrix[rows, columns].astype(self._dtype)
         return Sparse(self._keep(start), self._keep(columns.astype(np.int32)), self._keep(values))
 
-    def _product(self, mixed: np.ndarray, component: Component) -> Product:
-        plan = self._plan
-        many, copies = len(component.planes), len(component.rows)
-        own = mixed[:, :, component.weights : component.weights + copies * many]
-        matrix = own.reshape(self.out_fields, self.in_fields, copies, many) * component.scales
-        matrix = matrix.transpose(2, 0, 1, 3).reshape(copies * self.out_fields, -1)
-        outs = np.add.outer(component.rows, len(plan.from_irreps) * np.arange(self.out_fields)).ravel()
-        features = np.add.outer(plan.planes * np.arange(self.in_fields), component.planes).ravel()
-        blocks = np.array_split(matrix.astype(self._dtype), -(-len(matrix) // MOST_OUTS))
-        packed = np.concatenate([block.T.ravel() for block in blocks])
-        outs, features = outs.astype(np.int32), features.astype(np.int32)
-        return Product(len(outs), len(features), *map(self._keep, (outs, features, packed)))
+    def _add_products(self) -> None:
+        plan, address, products = self._plan, self._keep(self._packed), list[Product]()
+        for component in plan.components:
+            outs = np.add.outer(component.rows, len(plan.from_irreps) * np.arange(self.out_fields)).ravel()
+            features = np.add.outer(plan.planes * np.arange(self.in_fields), component.planes).ravel()
+            indices = (self._keep(numbers.astype(np.int32)) for numbers in (outs, features))
+            products.append(Product(len(outs), len(features), *indices, address))
+            address += len(outs) * len(features) * self._packed.itemsize
+        self._layer.product, self._layer.products = (Product * len(products))(*products), len(products)
 
     def _keep(self, array: np.ndarray) -> int:
         """The address of an array that lives as long as this layer."""
@@ -168,6 +204,20 @@ class SteerableLayer:
         self._kept.append(array)
         address: int = array.ctypes.data
         return address
+
+
+def _pack(plan: Plan, out_fields: int, in_fields: int) -> tuple[Int[np.ndarray, " w"], Float64[np.ndarray, " w"]]:
+    """For each weight as the kernel reads it (see kernel.h) its place among those of all irreps, and its factor."""
+    places, scales = list[np.ndarray](), list[np.ndarray]()
+    numbers = np.arange(out_fields * in_fields * len(plan.mixing)).reshape(out_fields, in_fields, -1)
+    for component in plan.components:
+        copies, many = len(component.rows), len(component.planes)
+        own = numbers[:, :, component.weights : component.weights + copies * many]
+        own = own.reshape(out_fields, in_fields, copies, many).transpose(2, 0, 1, 3).reshape(copies * out_fields, -1)
+        blocks = np.array_split(own, -(-len(own) // MOST_OUTS))
+        places += [block.T.ravel() for block in blocks]
+        scales += [np.repeat(np.tile(component.scales, in_fields), len(block)) for block in blocks]
+    return np.concatenate(places), np.concatenate(scales)
 
 
 def _corners(filters: Float[np.ndarray, "s k k"]) -> tuple[float, float]:

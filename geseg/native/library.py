@@ -7,20 +7,26 @@ import itertools
 import math
 import os
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 SETS = {1: "portable", 2: "AVX2", 3: "AVX-512"}
 """The instruction sets by number."""
+AVX2 = 2
+"""From this one on the kernel is faster than what else computes convolutions."""
 LINE, MOST_TAPS, MOST_OUTS = 16, 15, 6
 """As in kernel.h."""
 NAME = "libgeseg.so"
 THREADS = "geseg-kernel"
 """How the names of its threads begin; they stay for the next layer."""
+LEARNING_JOBS = 16
+"""Into how many parts the gradient of a batch is divided, however many threads there are, since sums are rounded."""
 FEWEST_ROWS = 16
 """A thread that works on fewer of them spends its time on the rows around them."""
 
@@ -66,7 +72,8 @@ class Layer(Structure):
         *((name, Sparse) for name in ("to_irreps", "filter", "extra", "from_irreps")),
         *(("corner_even", c_double), ("corner_odd", c_double), ("product", POINTER(Product)), ("bias", c_void_p)),
         *(("relu", c_int32), ("head", c_void_p), ("head_bias", c_double)),
-        *((name, Map) for name in ("out", "pooled", "logits")),
+        *((name, Map) for name in ("out", "pooled", "logits", "slope")),
+        ("out_to_irreps", Sparse),
     )
 
 
@@ -84,9 +91,12 @@ def load() -> ctypes.CDLL | None:
         return None  # they changed since, and perhaps the structures above with them
     library.geseg_scratch.restype = c_int64
     library.geseg_scratch.argtypes = [POINTER(Layer)]
-    for rows in (library.geseg_rows_float, library.geseg_rows_double):
-        rows.restype = None
-        rows.argtypes = [POINTER(Layer), c_int32, c_int32, c_int32, c_void_p, c_int32]
+    of_rows = [POINTER(Layer), c_int32, c_int32, c_int32, c_void_p, c_int32]
+    of_halves = [POINTER(Map), POINTER(Map), *[c_int32] * 7]
+    for number in ("float", "double"):
+        for name, kinds in (("rows", of_rows), ("slopes", [*of_rows, c_void_p]), ("halve", of_halves)):
+            function = getattr(library, f"geseg_{name}_{number}")
+            function.restype, function.argtypes = None, kinds
     return library
 
 
@@ -97,23 +107,93 @@ def best_set() -> int:
 
 
 def run(layer: Layer, images: int, dtype: type, threads: int, instructions: int) -> None:
-    """Compute a layer for a stack of images."""
-    library = load()
-    assert library is not None, "whoever calls this has looked"
-    rows = library.geseg_rows_float if dtype == np.float32 else library.geseg_rows_double
-    size = library.geseg_scratch(layer) * np.dtype(dtype).itemsize
+    """Compute a layer for a stack of images.
+
+    Nothing of what follows is checked here: what is not so reads or writes memory that belongs to others.
+
+    Args:
+        layer: as kernel.h has it, with all that its addresses are of kept alive by the caller.
+        images: how many, one or more.
+        dtype: float32 or float64, of all numbers of the layer and its maps.
+        threads: how many work on it, one or more.
+        instructions: the instruction set, by number, of those up to `best_set()`.
+    """
+    rows = _function("rows", dtype)
+    size = _load().geseg_scratch(layer) * np.dtype(dtype).itemsize
 
     def work(image: int, first: int, last: int) -> None:
         rows(layer, image, first, last, _scratch(size), instructions)
 
-    spans = _spans(layer.height, math.ceil(2 * threads / images))
-    jobs = [(image, *span) for image in range(images) for span in spans]
+    _share(work, _jobs(layer.height, images, 2 * threads), threads)
+
+
+def learn(
+    layer: Layer, images: int, weights: int, dtype: type, threads: int, instructions: int
+) -> Float[np.ndarray, " weights"]:
+    """The gradient of so many weights, as they lie in memory; the number of threads changes no bit of it."""
+    slopes = _function("slopes", dtype)
+    size = _load().geseg_scratch(layer) * np.dtype(dtype).itemsize
+    jobs = _jobs(layer.height, images, LEARNING_JOBS)
+    parts: np.ndarray = np.empty((len(jobs), weights), dtype)
+
+    def work(image: int, first: int, last: int, part: np.ndarray) -> None:
+        slopes(layer, image, first, last, _scratch(size), instructions, part.ctypes.data)
+
+    _share(work, [(*job, part) for job, part in zip(jobs, parts, strict=True)], threads)
+    total: np.ndarray = parts.sum(0)
+    return total
+
+
+def halve(source: Map, target: Map, shape: tuple[int, int, int, int], dtype: type, threads: int) -> None:
+    """The gradient of maps before they were upsampled from that of the maps after.
+
+    Args:
+        source: the gradient of maps of twice the height and width.
+        target: where that of the maps goes.
+        shape: images, channels, height and width of the target.
+        dtype: float32 or float64.
+        threads: how many work on it.
+    """
+    function, (images, channels, height, width) = _function("halve", dtype), shape
+
+    def work(image: int, first: int, last: int) -> None:
+        function(source, target, image, channels, height, width, first, last, best_set())
+
+    _share(work, _jobs(height, images, 2 * threads), threads)
+
+
+def _load() -> ctypes.CDLL:
+    library = load()
+    assert library is not None, "whoever calls this has looked"
+    return library
+
+
+def _function(name: str, dtype: type) -> Callable[..., None]:
+    found: Callable[..., None] = getattr(_load(), f"geseg_{name}_{'float' if dtype == np.float32 else 'double'}")
+    return found
+
+
+def _share(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], threads: int) -> None:
+    """Do the work of all jobs."""
     if threads == 1:
         for job in jobs:
             work(*job)
     else:
-        for _ in _pool(threads).map(work, *zip(*jobs, strict=True)):
-            pass
+        pool = _pool(threads)
+        futures = [pool.submit(work, *job) for job in jobs]
+        try:
+            for future in futures:
+                future.result()
+        finally:  # an error or an interrupt frees memory that those which have begun still read and write
+            for future in futures:
+                future.cancel()
+            wait(futures)
+
+
+def _jobs(height: int, images: int, count: int) -> list[tuple[int, int, int]]:
+    """Image, first row, end: about `count` jobs, or more, of spans that begin with even rows."""
+    spans = _spans(height, math.ceil(count / images))
+    return [(image, *span) for image in range(images) for span in spans]
 
 
 def _spans(height: int, count: int) -> Sequence[tuple[int, int]]:

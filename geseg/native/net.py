@@ -15,6 +15,8 @@ from geseg.native.plan import Plan, factorise
 
 EPSILON = 1e-5
 """Of the norms, as torch has it."""
+NOT_USED = "num_batches_tracked"
+"""Of the norms, while they learn."""
 OF_NORM = ("weight", "bias", "running_mean", "running_var")
 
 
@@ -66,6 +68,7 @@ class NativeNet:
 
     Raises:
         ModelFileError: the weights do not fit the group and the widths.
+        ValueError: tiles have another shape than below.
 
     Shapes:
         input:  float[b, 3, h, w], a normalised image; h and w divisible by 2 to the number of poolings
@@ -77,7 +80,7 @@ class NativeNet:
     ) -> None:
         lift, inner = (factorise(group, _basis(group, kind)) for kind in (bases.LIFT, bases.INNER))
         self._widths, self._order, self._threads = tuple(widths), group.order, threads
-        above = (3, *widths)
+        above, weights = (3, *widths), {name: weights[name] for name in weights if not name.endswith(NOT_USED)}
         self._down = [
             _block(weights, f"down.{i}", above[i], width, (lift if i == 0 else inner, inner))
             for i, width in enumerate(widths)
@@ -88,11 +91,16 @@ class NativeNet:
         ]
         head = _get(weights, "head.coefficients", (1, widths[0], 1)) * _basis(group, bases.HEAD).ravel()
         (bias,) = _get(weights, "head.bias", (1,))
+        if weights:
+            raise ModelFileError(f"{min(weights)} is of no part of a net of {len(widths)} levels")
         last = [*self._down, *self._up][-1][1]
         last.set_head(head.ravel(), float(bias))
         self._levels, self._memory, self._lock = list[_Level](), _Memory(), threading.Lock()
 
     def __call__(self, tiles: Float[np.ndarray, "b c h w"]) -> Float32[np.ndarray, "b h w"]:
+        divisor = 2 ** len(self._up)
+        if tiles.ndim != 4 or tiles.shape[1] != 3 or any(side < 1 or side % divisor for side in tiles.shape[2:]):
+            raise ValueError(f"tiles have shape {tiles.shape}; expected (b, 3, h, w), h and w divisible by {divisor}")
         tiles = np.ascontiguousarray(tiles, np.float32)
         logits = np.empty((len(tiles), 1, *tiles.shape[2:]), np.float32)
         with self._lock:
@@ -118,6 +126,7 @@ class NativeNet:
     def _prepare(self, height: int, width: int) -> None:
         """Have maps for tiles of this size."""
         if not self._levels or self._levels[0].shape[1:] != (height, width):
+            self._levels = []  # their memory may be given up for more, which there may not be
             self._levels = [
                 _Level(self._memory, level, fields, fields * self._order, (height, width))
                 for level, fields in enumerate(self._widths)
@@ -131,7 +140,7 @@ def _basis(group: Group, kind: bases.Kind) -> np.ndarray:
 
 
 def _block(
-    weights: Mapping[str, np.ndarray], name: str, in_fields: int, fields: int, plans: tuple[Plan, Plan]
+    weights: dict[str, np.ndarray], name: str, in_fields: int, fields: int, plans: tuple[Plan, Plan]
 ) -> tuple[SteerableLayer, SteerableLayer]:
     """Both convolutions of a block, each with its norm folded in."""
     layers = []
@@ -144,8 +153,9 @@ def _block(
     return layers[0], layers[1]
 
 
-def _get(weights: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    found = weights.get(name)
+def _get(weights: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Take an array out of those that are left."""
+    found = weights.pop(name, None)
     if found is None or found.shape != shape:
         what = "none" if found is None else str(list(found.shape))
         raise ModelFileError(f"{name} should have shape {list(shape)}, found {what}")

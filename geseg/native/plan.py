@@ -8,7 +8,8 @@ that basis kernels look like, an output of irrep ψ is
     f[i, b, d] = sum over channels p and filters s of PHI[b, d, p, s] * (filter s of channel p of field i)
 
 with d over the dimensions of ψ and c over its copies in all output fields. All weights are in W, and all copies of an
-irrep share one f: that is where multiplications go away. PHI is fixed, and nearly all of its rows have one entry.
+irrep share one f: that is where multiplications go away. PHI is fixed, and most (d4) or half (d8) of
+its rows have one entry.
 """
 
 from dataclasses import dataclass
@@ -59,6 +60,16 @@ class Plan:
     components: tuple[Component, ...]
     from_irreps: Float64[np.ndarray, "p p"]
     mixing: Float64[np.ndarray, "b b"]
+
+    @property
+    def in_size(self) -> int:
+        """Channels of a field of the input."""
+        return len(self.to_irreps)
+
+    @property
+    def out_size(self) -> int:
+        """Channels of a field of the output."""
+        return len(self.from_irreps)
 
     @property
     def planes(self) -> int:

@@ -21,12 +21,13 @@ typedef struct Work {
     int block;             // columns that are computed at a time
     int pitch;             // numbers of a row of the ring: the strip and a LINE at either side
     REAL *ring;            // [kernel_size][channels][pitch]
-    REAL *rows;            // [2][in_size][pitch]: a field as it comes in, and before it is upsampled
+    REAL *rows;            // [2][in_size][pitch]: a field as it comes in, and before it is upsampled; of a slope, a line
     REAL *responses;       // [planes beside those of the ring][BLOCK]
     REAL *irreps;          // [out channels][BLOCK]
     REAL *result;          // [out channels][pitch]: a row, where there is no map to write to
     const REAL **plane;    // [in_fields][in_size * filters + extras]
     const REAL **feature;  // [planes]
+    REAL *sums;            // of a gradient, per weight a vector whose sum it is
 } Work;
 
 static REAL *at(const Map *map, int image, int channel, int row) {
@@ -46,6 +47,42 @@ INLINE void store(REAL *p, vec v) { *(loose *)p = v; }
         else call(1, x);                                                           \
         x += wide * LANES;                                                         \
         left -= wide;                                                              \
+    }
+
+// A block of columns of a strip: the first one, how many, and how many of them are in the image.
+typedef struct {
+    int x, width, real;
+} Columns;
+
+INLINE int count_blocks(const Work *w) { return (w->width + w->block - 1) / w->block; }
+
+INLINE Columns block_of(const Work *w, int block) {
+    const int blocks = count_blocks(w), lines = w->width / LINE, x = lines * block / blocks * LINE;
+    const int width = lines * (block + 1) / blocks * LINE - x, left = w->layer->width - w->x0 - x;
+    return (Columns){x, width, left < width ? left : width};
+}
+
+// A block of rows of a product: the first one, and how many.
+typedef struct {
+    int first, count;
+} Rows;
+
+INLINE int count_rows(const Product *p) { return (p->outs + MOST_OUTS - 1) / MOST_OUTS; }
+
+INLINE Rows rows_of(const Product *p, int block) {
+    const int blocks = count_rows(p), each = p->outs / blocks, more = p->outs % blocks;
+    return (Rows){block * each + (block < more ? block : more), each + (block < more)};
+}
+
+// Does `call(outs)` with a constant in place of a number of rows.
+#define WITH_OUTS(outs, call)   \
+    switch (outs) {             \
+    case 1: call(1); break;     \
+    case 2: call(2); break;     \
+    case 3: call(3); break;     \
+    case 4: call(4); break;     \
+    case 5: call(5); break;     \
+    default: call(MOST_OUTS);   \
     }
 
 // sum[v] = start + row r of a matrix times vectors that lie `pitch` numbers apart.
@@ -71,6 +108,20 @@ INLINE void transform(const Sparse *m, int count, const REAL *in, ptrdiff_t pitc
     } while (0)
         IN_CHUNKS(width, 4, CALL)
 #undef CALL
+    }
+}
+
+// The same for any width: what follows the last columns in memory is not read; as zero it fills their line of `out`.
+static void transform_row(const Work *w, const Sparse *m, int count, const REAL *in, ptrdiff_t pitch, REAL *out,
+                          ptrdiff_t apart, int width) {
+    const int whole = width / LINE * LINE, rest = width - whole;
+    transform(m, count, in, pitch, out, apart, whole);
+    if (rest) {
+        for (int c = 0; c < count; c++) {
+            memset(w->rows + c * LINE, 0, LINE * sizeof(REAL));
+            memcpy(w->rows + c * LINE, in + c * pitch + whole, rest * sizeof(REAL));
+        }
+        transform(m, count, w->rows, LINE, out + whole, apart, LINE);
     }
 }
 #endif

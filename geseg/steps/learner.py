@@ -16,6 +16,7 @@ from geseg.errors import ConfigError, OutputError
 from geseg.files import atomic_path
 from geseg.model.losses import Loss
 from geseg.model.unet import UNet
+from geseg.native import training
 
 WARMUP = 0.05
 """Share of the training over which the learning rate rises."""
@@ -67,8 +68,11 @@ class Learner:
     def __init__(self, net: UNet, loss: Loss, learning_rate: float, device: torch.device, precision: str) -> None:
         self.device, self.precision, self.loss = device, precision, loss
         self.net = net.to(device).train()
+        self.kernel = device.type == "cpu" and precision == "fp32" and training.attach(self.net)
+        """Whether geseg's own kernel computes the steerable convolutions."""
         self.average = copy.deepcopy(self.net).eval().requires_grad_(False)
         """The net with averaged weights: the one to validate and to keep."""
+        self.layout = torch.contiguous_format if self.kernel else torch.channels_last
         self.peak = learning_rate
         self.learning_rate = 0.0
         self.optimiser = torch.optim.AdamW(self.net.parameters(), learning_rate, weight_decay=WEIGHT_DECAY)
@@ -81,7 +85,7 @@ class Learner:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits = self.net(image.contiguous(memory_format=torch.channels_last))
+            logits = self.net(image.contiguous(memory_format=self.layout))
         loss = self.loss(logits.to(label.dtype), label, fov)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -241,7 +241,8 @@ class _Run:
         widths = ",".join(map(str, net.widths))
         parameters = f"{count_parameters(net):,} parameters"
         several = f", {self.ranks.size} processes" if self.ranks.size > 1 else ""
-        where = f"{learner.device} in {learner.precision}{several}"
+        kernel = " with geseg's kernel" if learner.kernel else ""
+        where = f"{learner.device} in {learner.precision}{kernel}{several}"
         return f"{self.config.group} of widths {widths} ({parameters}) on {where}"
 
     def _header(self, score: Score) -> ModelHeader:

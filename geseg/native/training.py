@@ -1,0 +1,193 @@
+"""Steerable convolutions that learn on the kernel, forward and backward, with the coefficients of the dense path."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from geseg.model.group import Group
+from geseg.model.steerable import Part, SteerableConv2d, Upsampled
+from geseg.native import library
+from geseg.native.layer import Input, SteerableLayer
+from geseg.native.library import MOST_TAPS, Map
+from geseg.native.plan import SMALL, Plan, factorise
+
+NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
+"""The number types that the kernel computes with."""
+
+
+def attach(net: nn.Module) -> bool:
+    """Let the kernel compute the steerable convolutions to regular fields of a net, wherever it can.
+
+    That is on the CPU, in float32 and float64; what it cannot compute stays with torch. The state of the net, the files
+    that it is written to, and what it computes (but for rounding) are the same.
+
+    Returns:
+        whether there is a kernel that is faster than torch here, and something for it to compute.
+    """
+    found = [module for module in net.modules() if isinstance(module, SteerableConv2d) and _is_for_kernel(module)]
+    if library.best_set() < library.AVX2:
+        return False
+    for module in found:
+        module.kernelised = Convolution(module)
+    return bool(found)
+
+
+def _is_for_kernel(module: SteerableConv2d) -> bool:
+    return module.out_size == module.group.order and module.kernel_size <= MOST_TAPS
+
+
+class Convolution:
+    """What computes a `SteerableConv2d` on the kernel; copies of the module share it, and callers take turns.
+
+    Args:
+        module: whose group and basis it takes.
+    """
+
+    def __init__(self, module: SteerableConv2d) -> None:
+        sizes = (module.out_size, module.in_size, module.kernel_size, module.kernel_size)
+        basis = module.exact_basis.numpy().reshape(-1, *sizes)
+        self.plan = _plan(module.group, basis.shape, basis.tobytes())
+        self.turned = _turned(basis) if module.in_size == module.group.order else None
+        self._layers: dict[tuple[str, torch.dtype], SteerableLayer] = {}
+
+    def __deepcopy__(self, memo: object) -> "Convolution":
+        return self  # it holds no state of a module
+
+    def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
+        """Whether the kernel computes with these: numbers of one type, in the memory of the CPU.
+
+        The gradient of an image is left to torch: nobody trains with it.
+        """
+        tensors, kind = [_tensor(part) for part in parts], coefficients.dtype
+        if kind not in NUMPY or torch.is_autocast_enabled("cpu"):
+            return False
+        if self.turned is None and any(tensor.requires_grad for tensor in tensors):
+            return False
+        return all(tensor.dtype == kind and tensor.device.type == "cpu" for tensor in (coefficients, *tensors))
+
+    def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
+        """Convolve; shapes are those of `SteerableConv2d`, with a bias per field."""
+        upsampled = tuple(isinstance(part, Upsampled) for part in parts)
+        y: Tensor = _Convolve.apply(  # type: ignore[no-untyped-call]
+            self, upsampled, coefficients, bias, *map(_tensor, parts)
+        )
+        return y
+
+    def layer(self, coefficients: Tensor) -> SteerableLayer:
+        """The layer with these coefficients."""
+        return self._layer("there", coefficients.detach().numpy(), coefficients.dtype)
+
+    def back(self, coefficients: Tensor, first: int, fields: int) -> SteerableLayer:
+        """The layer that gives the gradient of so many fields of the input, from the first one on."""
+        assert self.turned is not None, "see `can`"
+        weights = coefficients.detach().numpy()[:, first : first + fields]
+        weights = np.einsum("oib,bc->ioc", weights, self.turned, optimize=True)
+        return self._layer(f"back {first} {fields}", weights, coefficients.dtype)
+
+    def _layer(self, name: str, weights: np.ndarray, dtype: torch.dtype) -> SteerableLayer:
+        key = name, dtype
+        if key in self._layers:
+            self._layers[key].set_weights(weights)
+        else:
+            self._layers[key] = SteerableLayer(self.plan, weights, None, NUMPY[dtype], relu=False)
+        return self._layers[key]
+
+
+class _Convolve(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,  # noqa: ANN401 - torch's
+        of: Convolution,
+        upsampled: tuple[bool, ...],
+        coefficients: Tensor,
+        bias: Tensor | None,
+        *parts: Tensor,
+    ) -> Tensor:
+        """The convolution of the parts, side by side."""
+        parts = tuple(map(_by_rows, parts))
+        ctx.of, ctx.upsampled, layer = of, upsampled, of.layer(coefficients)
+        ctx.save_for_backward(coefficients, *parts)
+        images, height, width = _shape(parts[0], 2 if upsampled[0] else 1)
+        y = coefficients.new_empty(images, layer.out_fields * of.plan.out_size, height, width)
+        inputs = _inputs(of.plan, parts, upsampled)
+        layer(inputs, (images, height, width), _map(y), threads=torch.get_num_threads())
+        return y if bias is None else y.add_(bias.repeat_interleave(of.plan.out_size)[:, None, None])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
+        """The gradient of the input is a convolution of the slope, whose kernels are turned by 180° and transposed."""
+        of, (coefficients, *parts), slope = ctx.of, ctx.saved_tensors, _by_rows(slope)
+        _, _, learns, biased, *inputs = ctx.needs_input_grad
+        of_weights = of_bias = None
+        if learns:
+            read, threads = _inputs(of.plan, parts, ctx.upsampled), torch.get_num_threads()
+            found = of.layer(coefficients).gradient(read, _map(slope), _shape(slope), threads=threads)
+            of_weights = torch.from_numpy(found).to(coefficients.dtype)
+        if biased:
+            of_bias = slope.sum((0, 2, 3)).view(-1, of.plan.out_size).sum(1)
+        of_parts, first = list[Tensor | None](), 0
+        for part, up, needed in zip(parts, ctx.upsampled, inputs, strict=True):
+            fields = part.shape[1] // of.plan.in_size
+            layer = of.back(coefficients, first, fields) if needed else None
+            of_parts.append(_of_part(layer, slope, part, up) if layer else None)
+            first += fields
+        return None, None, of_weights, of_bias, *of_parts
+
+
+def _of_part(layer: SteerableLayer, slope: Tensor, part: Tensor, upsampled: bool) -> Tensor:
+    """The gradient of a part of the input, from the layer that gives it."""
+    shape, threads = _shape(slope), torch.get_num_threads()
+    full = slope.new_empty(shape[0], part.shape[1], *shape[1:])
+    layer([Input(_map(slope), layer.in_fields)], shape, _map(full), threads=threads)
+    if not upsampled:
+        return full
+    half = torch.empty_like(part, memory_format=torch.contiguous_format)
+    images, channels, height, width = half.shape
+    library.halve(_map(full), _map(half), (images, channels, height, width), NUMPY[slope.dtype], threads)
+    return half
+
+
+def _tensor(part: Part) -> Tensor:
+    return part.low if isinstance(part, Upsampled) else part
+
+
+def _by_rows(tensor: Tensor) -> Tensor:
+    """The same with the columns of each channel side by side."""
+    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
+
+
+def _map(tensor: Tensor) -> Map:
+    return Map(tensor.data_ptr(), *tensor.stride()[:3])
+
+
+def _shape(maps: Tensor, times: int = 1) -> tuple[int, int, int]:
+    """Images, height and width, if these are so many times as large."""
+    return maps.shape[0], times * maps.shape[2], times * maps.shape[3]
+
+
+def _inputs(plan: Plan, parts: Sequence[Tensor], upsampled: Sequence[bool]) -> list[Input]:
+    return [Input(_map(part), part.shape[1] // plan.in_size, up) for part, up in zip(parts, upsampled, strict=True)]
+
+
+@functools.lru_cache(maxsize=16)
+def _plan(group: Group, shape: tuple[int, ...], basis: bytes) -> Plan:
+    return factorise(group, np.frombuffer(basis).reshape(shape))
+
+
+def _turned(basis: Float64[np.ndarray, "b p p k k"]) -> Float[np.ndarray, "b b"]:
+    """What each basis kernel between regular fields is, turned by 180° and its ends exchanged, in the same basis.
+
+    Both leave the equation of steerable kernels as it is, since regular representations are orthogonal.
+    """
+    count = len(basis)
+    turned = basis.transpose(0, 2, 1, 3, 4)[..., ::-1, ::-1].reshape(count, -1)
+    found: np.ndarray = np.linalg.lstsq(basis.reshape(count, -1).T, turned.T, rcond=None)[0].T
+    assert np.abs(found @ basis.reshape(count, -1) - turned).max() < SMALL, "the basis spans all steerable kernels"
+    return found
