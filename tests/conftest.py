@@ -18,7 +18,6 @@ from geseg.model.group import Group
 from geseg.model.unet import UNet, build
 from geseg.native import library
 from geseg.steps import prepare
-from geseg.steps.models import AVX2
 from geseg.steps.prepare import PrepareConfig
 
 settings.register_profile("geseg", deadline=None, derandomize="CI" in os.environ)
@@ -64,7 +63,7 @@ def save(path: Path, pixels: np.ndarray) -> None:
 @pytest.fixture(scope="session")
 def auto_engine() -> str:
     """What `--engine auto` takes here for a run folder that is exported: the kernel, where it was compiled."""
-    return "native" if library.best_set() >= AVX2 else "onnx"
+    return "native" if library.best_set() >= library.AVX2 else "onnx"
 
 
 @pytest.fixture(scope="session")

@@ -33,7 +33,7 @@ class OnnxEngine:
 
     Raises:
         ModelFileError: `path` is no model that geseg exported; also when it is called, if its graph cannot be run.
-        DeviceError: a GPU was asked for, but would not be used.
+        DeviceError: a GPU was asked for, but would not be used; also when it is called, if the GPU fails.
         ConfigError: `device` is none of the above.
 
     Shapes:
@@ -65,6 +65,8 @@ class OnnxEngine:
             if is_out_of_memory(error):
                 raise
             reason = " ".join(str(error).split())
+            if not self.device.startswith("cpu"):
+                raise DeviceError(f"onnxruntime failed on {self.device}: {reason}; try --device cpu") from error
             raise ModelFileError(f"onnxruntime cannot run {self._path}: {reason}; export it again") from error
         result: np.ndarray = probability[:, 0]
         return result

@@ -25,8 +25,6 @@ from geseg.steps.segmenting import Segmenter
 EngineName = Literal["auto", "native", "onnx", "torch"]
 SHIPPED = Path("shipped")
 """Stands for the weights inside the package, wherever a model is named."""
-AVX2 = 2
-"""The number of the first instruction set with which the kernel is faster than onnxruntime."""
 FOLDER = Path(geseg.__file__).parent / "weights"
 
 
@@ -175,7 +173,7 @@ def _choose(model: Path, engine: EngineName, device: str) -> tuple[EngineName, P
 
 def runs_native(weights: Path, device: str) -> bool:
     """Whether geseg's kernel is the fastest for a model: on a CPU with AVX2, if no GPU may be meant."""
-    if device not in ("auto", "cpu") or library.best_set() < AVX2 or (device == "auto" and has_cuda_driver()):
+    if device not in ("auto", "cpu") or library.best_set() < library.AVX2 or (device == "auto" and has_cuda_driver()):
         return False
     return not reason_against(read_model_header(weights))
 

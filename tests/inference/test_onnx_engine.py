@@ -64,6 +64,13 @@ def test_a_graph_that_cannot_be_run(path: Path, tmp_path: Path) -> None:
         OnnxEngine(tmp_path / "odd.onnx", "cpu")(np.zeros((1, 3, 8, 8), np.float32))
 
 
+def test_a_gpu_that_fails_is_not_the_fault_of_the_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = OnnxEngine(path, "cpu")
+    monkeypatch.setattr(engine, "device", "cuda:0 (onnxruntime CUDAExecutionProvider)")
+    with pytest.raises(DeviceError, match=r"onnxruntime failed on cuda:0 \(.*\): .*; try --device cpu"):
+        engine(np.zeros((1, 4, 8, 8), np.float32))
+
+
 def test_tells_what_runs_and_what_the_file_says(path: Path) -> None:
     engine = OnnxEngine(path, device="cpu")
     assert engine.device == "cpu (onnxruntime CPUExecutionProvider)"

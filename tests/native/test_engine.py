@@ -108,6 +108,39 @@ def test_weights_that_are_not_those_of_the_header(tmp_path: Path) -> None:
         NativeEngine(a_file(net, "d4", tmp_path / "model.safetensors"))
 
 
+def test_weights_that_the_header_does_not_mention(tmp_path: Path) -> None:
+    """Of a deeper net, whose upper part would run, and give other masks than torch, which refuses them, too."""
+    net = a_net("d4", (1, 2, 2))
+    net.widths = (1,)
+    with pytest.raises(ModelFileError, match=r"down\.1\.convs\.0\.coefficients is of no part of a net of 1 level"):
+        NativeEngine(a_file(net, "d4", tmp_path / "model.safetensors"))
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (1, 4, 16, 16), (1, 3, 17, 16), (1, 3, 16, 20), (1, 3, 0, 8)])
+def test_tiles_of_another_shape_are_not_read(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"tiles have shape .*; expected \(b, 3, h, w\), h and w divisible by 8"):
+        NativeEngine(SHIPPED / WEIGHTS)(tiles_of(*shape))
+
+
+def test_it_works_on_after_a_tile_that_was_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The memory of the smaller one is gone then, and must not be used."""
+    engine, tile, larger = NativeEngine(SHIPPED / WEIGHTS, threads=1), tiles_of(1, 3, 32, 48), tiles_of(1, 3, 64, 64)
+    expected = engine(tile)
+    empty = np.empty
+
+    def full(shape: object, *kind: type) -> np.ndarray:
+        if isinstance(shape, int):  # as maps are made
+            raise MemoryError
+        return empty(shape, *kind)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "empty", full)
+        with pytest.raises(MemoryError):
+            engine(larger)
+    assert not engine._net._levels
+    np.testing.assert_array_equal(engine(tile), expected)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A run folder with both kinds of files."""

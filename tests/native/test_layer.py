@@ -81,6 +81,19 @@ def test_threads_and_strips_change_not_a_bit(name: str, monkeypatch: pytest.Monk
     np.testing.assert_array_equal(run(layer, [Input(map_of(x), 3)], one.shape, threads=2), one)
 
 
+def test_a_layer_that_ran_alone_feeds_another_one() -> None:
+    """What it wrote then may be gone, and is not written again."""
+    first, second = a_conv("d4", "regular", 5, 2), a_conv("d4", "regular", 2, 3)
+    one, two, x = a_layer(first, "d4"), a_layer(second, "d4"), images(1, 40, 6, 34)
+    alone = run(one, [Input(map_of(x), 5)], (1, 16, 6, 34))
+    kept = np.full_like(alone, np.nan)
+    one([Input(map_of(x), 5)], (1, 6, 34), map_of(kept))
+    kept[:] = np.nan
+    found = run(two, Before(one, [Input(map_of(x), 5)]), (1, 24, 6, 34))
+    np.testing.assert_allclose(found, second(torch.from_numpy(alone)).relu().numpy(), atol=1e-11)
+    assert np.isnan(kept).all()
+
+
 @pytest.mark.parametrize("scratch", [1, layers.MOST_SCRATCH])
 @pytest.mark.parametrize("shape", [(2, 2), (6, 34), (34, 250)])
 def test_it_does_what_a_block_of_the_net_does(

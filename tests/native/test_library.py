@@ -1,6 +1,8 @@
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,22 @@ pytestmark = pytest.mark.usefixtures("needs_kernel")
 )
 def test_spans_are_all_rows_and_begin_with_even_ones(height: int, count: int, spans: list[tuple[int, int]]) -> None:
     assert library._spans(height, count) == spans
+
+
+def test_an_error_waits_for_those_that_still_write() -> None:
+    """Its caller frees the memory that they write to."""
+    ended, begun = list[int](), threading.Barrier(2)
+
+    def work(number: int) -> None:
+        begun.wait(5)
+        if number == 0:
+            raise MemoryError
+        time.sleep(0.2)
+        ended.append(number)
+
+    with pytest.raises(MemoryError):
+        library._share(work, [(0,), (1,)], threads=2)
+    assert ended == [1]
 
 
 @pytest.mark.parametrize(("change", "loads"), [("", True), ("// another\n", False)])
