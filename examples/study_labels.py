@@ -6,7 +6,8 @@ Asked: trained on 1, 2, 5, 10 or 16 photographs of DRIVE's training half and sco
 equivariant net than a plain one that also sees every photograph turned, mirrored, scaled and recoloured at random? At
 equally many optimiser steps (`--steps`), in which nets of a group do more arithmetic, and in equal time (`--minutes`),
 in which plain nets take more steps. Beside a plain net of d4's width, the mean of a plain net's maps of the photograph
-in eight positions (`plain + test-time`), and nets that go on from the photographs of `--others` (`-tuned`).
+in eight positions (`plain + test-time`), and nets that go on from the photographs of `--others` (`-tuned`): with 0
+photographs, as they are before they see one.
 
 An answer: a difference of mean Dice between d4 and the best of the plain rows, at the same amount and budget, that
 exceeds what seeds differ by; and from which amount on it is gone.
@@ -110,8 +111,12 @@ def study(args: argparse.Namespace, samples: list[Sample], others: list[Sample])
     if (fewest := min(len(learned) for learned, _ in sides)) < max(args.amounts):
         raise ConfigError(f"a fold leaves {fewest} photographs to learn from; expected --amounts of at most as many")
     patches = [training.write_patches(cut(args, f"fold{fold}.h5"), *both) for fold, both in enumerate(sides)]
-    axes = product(args.seeds, range(args.folds), args.budgets, args.amounts, args.groups)
-    cells = [Cell(net=net, amount=n, seed=seed, fold=fold, budget=budget) for seed, fold, budget, n, net in axes]
+    axes = product(args.seeds, range(args.folds), args.budgets, (0, *args.amounts), args.groups)
+    cells = [
+        Cell(net=net, amount=n, seed=seed, fold=fold, budget=budget)
+        for seed, fold, budget, n, net in axes
+        if n or (NETS[net].tuned and seed == args.seeds[0])
+    ]
     measure = functools.partial(measure_cell, args=args, patches=patches, others=others)
     grid.run_cells(grid.in_order(cells, LEAD), args.out, measure, functools.partial(report, args))
 
@@ -159,19 +164,26 @@ def configure(
 
 def measure_cell(cell: Cell, args: argparse.Namespace, patches: list[Path], others: list[Sample]) -> Record:
     """Train a net on some photographs of a fold; the figures of each photograph that is only scored."""
-    file, run = PatchFile.open(patches[cell.fold]), f"runs/{cell.name}"
-    learned = sum(record.split == "train" for record in file.header.samples)
-    config = configure(args, cell.net, file.path, cell.seed, run, others)
-    config = dataclasses.replace(config, fraction=cell.amount / learned)
-    if cell.budget == "time":
-        config = dataclasses.replace(config, epochs=training.ENDLESS, minutes=args.minutes)
-    steps = training.run(config)
-    model, wholes = models.load(args.out / run, engine="torch", device=args.device), list(file.whole("test"))
+    file = PatchFile.open(patches[cell.fold])
+    config = configure(args, cell.net, file.path, cell.seed, f"runs/{cell.name}", others)
+    trained, steps = (config.out, train_cell(cell, config, file, args.minutes)) if cell.amount else (config.start, 0)
+    assert trained is not None, "only nets that go on from others learn from no photograph"
+    model, wholes = models.load(trained, engine="torch", device=args.device), list(file.whole("test"))
     figures = {cell.net: scoring.score(wholes, model.segmenter.whole)}
     if cell.net == "plain":
         figures[TEST_TIME] = scoring.score(wholes, functools.partial(scoring.mean_of_moves, model))
-    (args.out / run / STATE).unlink()
+    if cell.amount:  # what others go on from stays as it is
+        (trained / STATE).unlink()
     return {"steps": steps, "figures": figures}
+
+
+def train_cell(cell: Cell, config: TrainConfig, file: PatchFile, minutes: float) -> int:
+    """Train on as many photographs as the cell says, in its budget; how many steps that took."""
+    learned = sum(record.split == "train" for record in file.header.samples)
+    config = dataclasses.replace(config, fraction=cell.amount / learned)
+    if cell.budget == "time":
+        config = dataclasses.replace(config, epochs=training.ENDLESS, minutes=minutes)
+    return training.run(config)
 
 
 def report(args: argparse.Namespace, records: list[Record]) -> None:

@@ -84,7 +84,10 @@ def test_a_study_ends_in_figures_a_table_and_curves(tiny: Path, name: str) -> No
     assert all((np.abs(picture.astype(int) - colour).sum(axis=2) < 30).any() for colour in ((0, 0, 0), (0xD5, 0x5E, 0)))
     for line in table[2:]:
         for amount, cell in zip(table[0][1:], line[1:], strict=True):
-            row = next(row for row in values["rows"] if (row["net"], f"{row['amount']}") == (line[0], amount))
+            row = next((row for row in values["rows"] if (row["net"], f"{row['amount']}") == (line[0], amount)), None)
+            if row is None:
+                assert (cell, amount) == ("", "0"), "only nets that go on from others learn from no photograph"
+                continue
             assert cell.startswith(f"{row['mean']:.3f}")
             assert cell.endswith(f"({row['seeds']})")
             assert row["mean"] == pytest.approx(np.mean(row["values"]))
@@ -109,7 +112,8 @@ def test_no_net_has_seen_what_it_is_scored_on(tiny: Path, name: str) -> None:
     for path in (tiny / name / "cells").iterdir():
         cell = json.loads(path.read_text())
         figures = cell["figures"] if name == "validate_recipe" else next(iter(cell["figures"].values()))
-        header = read_header(tiny / name / "runs" / path.stem / "model.safetensors")
+        trained = "starts/d4" if cell["cell"].get("amount") == 0 else f"runs/{path.stem}"
+        header = read_header(tiny / name / trained / "model.safetensors")
         samples, config = header.training["samples"], header.training["config"]
         hashes |= samples["train"]
         learned.append(set(samples["train"].values()))

@@ -73,7 +73,7 @@ def _draw(ax: Axes, panel: Panel) -> None:
         ax.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
     ticks = sorted({amount for points in panel.curves.values() for amount in points})
     if panel.log:
-        ax.set_xscale("log")
+        ax.set_xscale("symlog", linthresh=1)  # as "log", and with a place for none
     ax.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     ax.minorticks_off()
     ax.grid(axis="y", color="#dddddd", lw=0.6)
