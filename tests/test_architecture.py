@@ -22,8 +22,8 @@ ALLOWED = {
 }
 """Per part of the package, what it may import of geseg; "" is `geseg` itself (its version)."""
 TORCH = {"model", "steps"}
-"""Parts that may import torch, and two files beside them."""
-BESIDE = {"inference/torch_engine.py", "native/training.py"}
+"""Parts that may import torch, and files beside them."""
+BESIDE = {"inference/torch_engine.py", "native/between.py", "native/training.py"}
 
 
 def imports(path: Path) -> set[str]:

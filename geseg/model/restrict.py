@@ -3,7 +3,8 @@
 import torch
 from torch import nn
 
-from geseg.model.steerable import FieldNorm, PlainLayers, SteerableConv2d
+from geseg.model.fieldnorm import FieldNorm
+from geseg.model.steerable import PlainLayers, SteerableConv2d
 from geseg.model.unet import Block, UNet
 
 

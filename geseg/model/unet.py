@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -10,12 +10,18 @@ from torch import Tensor, nn
 
 from geseg.errors import ConfigError
 from geseg.model import kernels
+from geseg.model.fieldnorm import FieldNorm
 from geseg.model.group import Group
 from geseg.model.steerable import Fields, Layers, Part, PlainLayers, SteerableLayers, Upsampled
 
 LEVELS = 4
 GROWTH = 1.75
 """A level has this many times the fields of the level above it, where the widths are found from a parameter count."""
+
+
+def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
+    """The largest of 2x2, which commutes with the group if height and width are even."""
+    return F.max_pool2d(x, 2)
 
 
 class Block(nn.Module):
@@ -32,7 +38,8 @@ class Block(nn.Module):
 
     def forward(self, *parts: Part) -> Tensor:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            x: Tensor = F.relu(norm(conv(*parts)), inplace=True)
+            y = conv(*parts)
+            x: Tensor = norm.rectified(y) if isinstance(norm, FieldNorm) else F.relu(norm(y), inplace=True)
             parts = (x,)
         return x
 
@@ -50,6 +57,7 @@ class UNet(nn.Module):
     def __init__(self, layers: Layers, widths: Sequence[int]) -> None:
         super().__init__()
         self.widths = tuple(widths)
+        self.pool: Callable[[Tensor], Tensor] = max_pool
         above = [Fields(3, "trivial"), *(Fields(width, "regular") for width in widths)]
         self.down = nn.ModuleList(Block(layers, before, width) for before, width in zip(above, widths, strict=False))
         self.up = nn.ModuleList(
@@ -67,7 +75,7 @@ class UNet(nn.Module):
         x, skips = self.down[0](image), []
         for block in itertools.islice(self.down, 1, None):
             skips.append(x)
-            x = block(F.max_pool2d(x, 2))
+            x = block(self.pool(x))
         for block in self.up:
             x = block(skips.pop(), Upsampled(x))
         logits: Tensor = self.head(x)

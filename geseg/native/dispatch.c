@@ -5,6 +5,7 @@
     int64_t scratch_##type##_##set(const Layer *);                                                        \
     void rows_##type##_##set(const Layer *, int32_t, int32_t, int32_t, void *);                           \
     void slopes_##type##_##set(const Layer *, int32_t, int32_t, int32_t, void *, type *);                 \
+    void between_##type##_##set(const Between *, int32_t, int32_t, int32_t, int32_t);                     \
     void halve_##type##_##set(const Map *, const Map *, int32_t, int32_t, int32_t, int32_t, int32_t, int32_t);
 DECLARE(float, portable)
 DECLARE(double, portable)
@@ -55,6 +56,10 @@ int64_t geseg_scratch(const Layer *layer) { return scratch_float_portable(layer)
     void geseg_halve_##type(const Map *in, const Map *out, int32_t image, int32_t channels, int32_t height,           \
                             int32_t width, int32_t first, int32_t last, int32_t set) {                                 \
         CHOOSE(halve_##type, in, out, image, channels, height, width, first, last)                                     \
+    }                                                                                                                  \
+    void geseg_between_##type(const Between *of, int32_t what, int32_t image, int32_t first, int32_t last,            \
+                              int32_t set) {                                                                           \
+        CHOOSE(between_##type, of, what, image, first, last)                                                           \
     }
 DEFINE(float)
 DEFINE(double)

@@ -2,6 +2,7 @@
 //
 // Compiled once per number type REAL and instruction set (VECTOR bytes at a time); dispatch.c chooses. A thread works
 // through strips of columns from top to bottom and keeps the last few rows of its input, in irreps, in a ring.
+#include "between.h"
 #include "gradient.h"
 #include "halve.h"
 #include "planes.h"
@@ -45,10 +46,6 @@ static void apply(const Work *w, const Product *p, int width) {
 
 // ---- The output ----
 
-INLINE vec rectify(vec v, int relu) {
-    return relu ? (vec)((mask)v & ~(v <= 0)) : v;  // what is not a number stays so
-}
-
 // A row back to the channels of its fields, with bias and ReLU; there are `width` columns.
 static void finish(const Work *w, REAL *out, ptrdiff_t channel, int width) {
     const Layer *layer = w->layer;
@@ -60,14 +57,14 @@ static void finish(const Work *w, REAL *out, ptrdiff_t channel, int width) {
     do {                                                                        \
         vec sum[4];                                                             \
         add_row(wide, &layer->from_irreps, c, in + (x), BLOCK, bias[field], sum); \
-        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, rectify(sum[v], relu)); \
+        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, relu ? positive(sum[v]) : sum[v]); \
     } while (0)
             IN_CHUNKS(whole, 4, CALL)
 #undef CALL
             if (whole < width) {
                 vec sum[1];
                 add_row(1, &layer->from_irreps, c, in + whole, BLOCK, bias[field], sum);
-                sum[0] = rectify(sum[0], relu);
+                if (relu) sum[0] = positive(sum[0]);
                 memcpy(out + whole, sum, (width - whole) * sizeof(REAL));
             }
         }
@@ -79,10 +76,6 @@ static void add_up(const Work *w, const REAL *in, ptrdiff_t channel, REAL *out, 
     for (int x = 0; x < real; x++) out[x] = layer->head_bias;
     for (int c = 0; c < layer->out_fields * layer->out_size; c++, in += channel)
         for (int x = 0; x < real; x++) out[x] += head[c] * in[x];
-}
-
-INLINE REAL larger(REAL a, REAL b) {
-    return a > b || a != a ? a : b;  // what is not a number stays so
 }
 
 // Rows y and y + 1 of the strip become one of the pooled map.

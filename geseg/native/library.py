@@ -77,6 +77,16 @@ class Layer(Structure):
     )
 
 
+class Between(Structure):
+    """What lies between convolutions while a net learns; see kernel.h for what is in it."""
+
+    _fields_ = (
+        *((name, c_int32) for name in ("channels", "height", "width")),
+        *((name, Map) for name in ("in", "out", "slope", "back")),
+        *((name, c_void_p) for name in ("factors", "sums")),
+    )
+
+
 @functools.cache
 def load() -> ctypes.CDLL | None:
     """The kernel, or None where it was not built for this machine, or from other sources."""
@@ -92,9 +102,11 @@ def load() -> ctypes.CDLL | None:
     library.geseg_scratch.restype = c_int64
     library.geseg_scratch.argtypes = [POINTER(Layer)]
     of_rows = [POINTER(Layer), c_int32, c_int32, c_int32, c_void_p, c_int32]
+    of_between = [POINTER(Between), *[c_int32] * 5]
     of_halves = [POINTER(Map), POINTER(Map), *[c_int32] * 7]
     for number in ("float", "double"):
-        for name, kinds in (("rows", of_rows), ("slopes", [*of_rows, c_void_p]), ("halve", of_halves)):
+        all_kinds = {"rows": of_rows, "slopes": [*of_rows, c_void_p], "halve": of_halves, "between": of_between}
+        for name, kinds in all_kinds.items():
             function = getattr(library, f"geseg_{name}_{number}")
             function.restype, function.argtypes = None, kinds
     return library
@@ -162,6 +174,21 @@ def halve(source: Map, target: Map, shape: tuple[int, int, int, int], dtype: typ
     _share(work, _jobs(height, images, 2 * threads), threads)
 
 
+def between(what: int, of: Between, images: int, dtype: type, threads: int) -> None:
+    """Do what kernel.h lists under a number, with all channels of so many images.
+
+    What is summed is summed by channel, so that the number of threads changes no bit.
+    """
+    function = _function("between", dtype)
+    parts = min(of.channels, math.ceil(2 * threads / images))
+    ends = [of.channels * part // parts for part in range(parts + 1)]
+
+    def work(image: int, first: int, last: int) -> None:
+        function(of, what, image, first, last, best_set())
+
+    _share(work, [(image, *span) for image in range(images) for span in itertools.pairwise(ends)], threads)
+
+
 def _load() -> ctypes.CDLL:
     library = load()
     assert library is not None, "whoever calls this has looked"
@@ -174,20 +201,23 @@ def _function(name: str, dtype: type) -> Callable[..., None]:
 
 
 def _share(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], threads: int) -> None:
-    """Do the work of all jobs."""
-    if threads == 1:
-        for job in jobs:
+    """Do the work of all jobs, each thread taking the next one that is left."""
+    left = iter(jobs)
+
+    def take() -> None:
+        for job in left:
             work(*job)
-    else:
-        pool = _pool(threads)
-        futures = [pool.submit(work, *job) for job in jobs]
-        try:
-            for future in futures:
-                future.result()
-        finally:  # an error or an interrupt frees memory that those which have begun still read and write
-            for future in futures:
-                future.cancel()
-            wait(futures)
+
+    helpers = min(threads, len(jobs)) - 1
+    futures = [_pool(threads).submit(take) for _ in range(helpers)] if helpers > 0 else []
+    try:
+        take()
+    finally:  # an error or an interrupt frees memory that those which have begun still read and write
+        for _ in left:
+            pass
+        wait(futures)
+    for future in futures:
+        future.result()
 
 
 def _jobs(height: int, images: int, count: int) -> list[tuple[int, int, int]]:

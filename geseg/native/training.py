@@ -7,39 +7,39 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from geseg.model.fieldnorm import FieldNorm
 from geseg.model.group import Group
 from geseg.model.steerable import Part, SteerableConv2d, Upsampled
+from geseg.model.unet import UNet
 from geseg.native import library
+from geseg.native.between import NUMPY, NormReLU, by_rows, fits, map_of, pool
 from geseg.native.layer import Input, SteerableLayer
-from geseg.native.library import MOST_TAPS, Map
 from geseg.native.plan import SMALL, Plan, factorise
 
-NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
-"""The number types that the kernel computes with."""
 
+def attach(net: UNet) -> bool:
+    """Let the kernel compute the steerable convolutions of a net, but for its head, and what lies between them.
 
-def attach(net: nn.Module) -> bool:
-    """Let the kernel compute the steerable convolutions to regular fields of a net, wherever it can.
-
-    That is on the CPU, in float32 and float64; what it cannot compute stays with torch. The state of the net, the files
-    that it is written to, and what it computes (but for rounding) are the same.
+    That is on the CPU, in float32 and float64; what the kernel cannot compute stays with torch. The state of the net,
+    the files that it is written to, and what it computes (but for rounding) are the same.
 
     Returns:
         whether there is a kernel that is faster than torch here, and something for it to compute.
     """
-    found = [module for module in net.modules() if isinstance(module, SteerableConv2d) and _is_for_kernel(module)]
-    if library.best_set() < library.AVX2:
+    convs = [module for module in net.modules() if isinstance(module, SteerableConv2d)]
+    if library.best_set() < library.AVX2 or not convs:
         return False
-    for module in found:
-        module.kernelised = Convolution(module)
-    return bool(found)
-
-
-def _is_for_kernel(module: SteerableConv2d) -> bool:
-    return module.out_size == module.group.order and module.kernel_size <= MOST_TAPS
+    for conv in convs:
+        if conv is not net.head:
+            conv.kernelised = Convolution(conv)
+    for module in net.modules():
+        if isinstance(module, FieldNorm):
+            module.kernelised = NormReLU()
+    net.pool = pool
+    return True
 
 
 class Convolution:
@@ -60,16 +60,11 @@ class Convolution:
         return self  # it holds no state of a module
 
     def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
-        """Whether the kernel computes with these: numbers of one type, in the memory of the CPU.
-
-        The gradient of an image is left to torch: nobody trains with it.
-        """
-        tensors, kind = [_tensor(part) for part in parts], coefficients.dtype
-        if kind not in NUMPY or torch.is_autocast_enabled("cpu"):
-            return False
+        """Whether the kernel computes with these. The gradient of an image is left to torch: nobody trains with it."""
+        tensors = [_tensor(part) for part in parts]
         if self.turned is None and any(tensor.requires_grad for tensor in tensors):
             return False
-        return all(tensor.dtype == kind and tensor.device.type == "cpu" for tensor in (coefficients, *tensors))
+        return fits(coefficients, *tensors)
 
     def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
         """Convolve; shapes are those of `SteerableConv2d`, with a bias per field."""
@@ -110,25 +105,25 @@ class _Convolve(torch.autograd.Function):
         *parts: Tensor,
     ) -> Tensor:
         """The convolution of the parts, side by side."""
-        parts = tuple(map(_by_rows, parts))
+        parts = tuple(map(by_rows, parts))
         ctx.of, ctx.upsampled, layer = of, upsampled, of.layer(coefficients)
         ctx.save_for_backward(coefficients, *parts)
         images, height, width = _shape(parts[0], 2 if upsampled[0] else 1)
         y = coefficients.new_empty(images, layer.out_fields * of.plan.out_size, height, width)
         inputs = _inputs(of.plan, parts, upsampled)
-        layer(inputs, (images, height, width), _map(y), threads=torch.get_num_threads())
+        layer(inputs, (images, height, width), map_of(y), threads=torch.get_num_threads())
         return y if bias is None else y.add_(bias.repeat_interleave(of.plan.out_size)[:, None, None])
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
         """The gradient of the input is a convolution of the slope, whose kernels are turned by 180° and transposed."""
-        of, (coefficients, *parts), slope = ctx.of, ctx.saved_tensors, _by_rows(slope)
+        of, (coefficients, *parts), slope = ctx.of, ctx.saved_tensors, by_rows(slope)
         _, _, learns, biased, *inputs = ctx.needs_input_grad
         of_weights = of_bias = None
         if learns:
             read, threads = _inputs(of.plan, parts, ctx.upsampled), torch.get_num_threads()
-            found = of.layer(coefficients).gradient(read, _map(slope), _shape(slope), threads=threads)
+            found = of.layer(coefficients).gradient(read, map_of(slope), _shape(slope), threads=threads)
             of_weights = torch.from_numpy(found).to(coefficients.dtype)
         if biased:
             of_bias = slope.sum((0, 2, 3)).view(-1, of.plan.out_size).sum(1)
@@ -145,26 +140,17 @@ def _of_part(layer: SteerableLayer, slope: Tensor, part: Tensor, upsampled: bool
     """The gradient of a part of the input, from the layer that gives it."""
     shape, threads = _shape(slope), torch.get_num_threads()
     full = slope.new_empty(shape[0], part.shape[1], *shape[1:])
-    layer([Input(_map(slope), layer.in_fields)], shape, _map(full), threads=threads)
+    layer([Input(map_of(slope), layer.in_fields)], shape, map_of(full), threads=threads)
     if not upsampled:
         return full
     half = torch.empty_like(part, memory_format=torch.contiguous_format)
     images, channels, height, width = half.shape
-    library.halve(_map(full), _map(half), (images, channels, height, width), NUMPY[slope.dtype], threads)
+    library.halve(map_of(full), map_of(half), (images, channels, height, width), NUMPY[slope.dtype], threads)
     return half
 
 
 def _tensor(part: Part) -> Tensor:
     return part.low if isinstance(part, Upsampled) else part
-
-
-def _by_rows(tensor: Tensor) -> Tensor:
-    """The same with the columns of each channel side by side."""
-    return tensor if tensor.stride(3) == 1 else tensor.contiguous()
-
-
-def _map(tensor: Tensor) -> Map:
-    return Map(tensor.data_ptr(), *tensor.stride()[:3])
 
 
 def _shape(maps: Tensor, times: int = 1) -> tuple[int, int, int]:
@@ -173,7 +159,7 @@ def _shape(maps: Tensor, times: int = 1) -> tuple[int, int, int]:
 
 
 def _inputs(plan: Plan, parts: Sequence[Tensor], upsampled: Sequence[bool]) -> list[Input]:
-    return [Input(_map(part), part.shape[1] // plan.in_size, up) for part, up in zip(parts, upsampled, strict=True)]
+    return [Input(map_of(part), part.shape[1] // plan.in_size, up) for part, up in zip(parts, upsampled, strict=True)]
 
 
 @functools.lru_cache(maxsize=16)

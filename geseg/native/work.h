@@ -37,6 +37,10 @@ static REAL *at(const Map *map, int image, int channel, int row) {
 INLINE vec load(const REAL *p) { return *(const loose *)p; }
 INLINE void store(REAL *p, vec v) { *(loose *)p = v; }
 
+// What is not a number stays so.
+INLINE vec positive(vec v) { return (vec)((mask)v & ~(v <= 0)); }
+INLINE REAL larger(REAL a, REAL b) { return a > b || a != a ? a : b; }
+
 // Does `call(wide, x)` for chunks of at most `most` vectors, as even as can be, that make up `width` numbers.
 #define IN_CHUNKS(width, most, call)                                               \
     for (int x = 0, left = (width) / LANES; left > 0;) {                           \

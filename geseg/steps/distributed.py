@@ -19,7 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from geseg.errors import ConfigError, GesegError, ProcessError
 from geseg.inference.torch_engine import choose_device
-from geseg.model.steerable import FieldNorm
+from geseg.model.fieldnorm import FieldNorm
 from geseg.steps.learner import Learner
 
 PATIENCE = timedelta(hours=1)

@@ -9,8 +9,9 @@ import torch
 from torch import nn
 
 from geseg.model import kernels
+from geseg.model.fieldnorm import FieldNorm
 from geseg.model.group import Group
-from geseg.model.steerable import FieldNorm, Fields, PlainLayers, SteerableConv2d, SteerableLayers
+from geseg.model.steerable import Fields, PlainLayers, SteerableConv2d, SteerableLayers
 
 GROUPS = ["c2", "c4", "c8", "d1", "d2", "d4", "d8"]
 REGULAR, COLOURS = Fields(2, "regular"), Fields(3, "trivial")
