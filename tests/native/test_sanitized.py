@@ -1,4 +1,4 @@
-"""The kernel by itself, without Python, under the address and the undefined-behaviour sanitizers: see test_kernel.c."""
+"""The kernel by itself, without Python, under the address and the undefined-behaviour sanitizers."""
 
 import ctypes
 import subprocess
@@ -123,19 +123,23 @@ def test_kernel(number: str, name: str, compiler: list[str], objects: Path, laye
     sanitized, made = [*compiler, *SANITIZED], tmp_path / f"{number}_{name}.o"
     compile_kernel(sanitized, number, name, made)
     others = [path for path in objects.iterdir() if path.name != made.name]
-    program = [f"-DREAL={number}", f"-DSET={of_set}", f"-I{SOURCES}", Path(__file__).with_name("test_kernel.c")]
-    command = [*sanitized, *STRICT, *program, SOURCES / "dispatch.c", made, *others, "-lm", "-o", tmp_path / "test"]
-    subprocess.run(command, check=True)
-    done = subprocess.run(
-        [tmp_path / "test"],
-        input=layers,
-        env={"ASAN_OPTIONS": "detect_leaks=0"},  # the leak detector does not run in every container; nothing allocates
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    alone, pairs = map(int, done.stdout.split())
+    flags = [f"-DREAL={number}", f"-DSET={of_set}", f"-I{SOURCES}"]
+    said = {}
+    for program in ("test_kernel", "test_learning"):
+        command = [*sanitized, *STRICT, *flags, Path(__file__).with_name(f"{program}.c"), SOURCES / "dispatch.c"]
+        subprocess.run([*command, made, *others, "-lm", "-o", tmp_path / program], check=True)
+        done = subprocess.run(
+            [tmp_path / program],
+            input=layers,
+            env={"ASAN_OPTIONS": "detect_leaks=0"},  # its detector does not run in every container; nothing allocates
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        said[program] = list(map(int, done.stdout.split()))
+    alone, pairs = said["test_kernel"]
     assert alone > 100 * len(CASES)
     assert pairs > 1000
+    assert said["test_learning"][0] > 40 * len(CASES)
