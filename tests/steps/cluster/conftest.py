@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from geseg.data import drawn
+from geseg.progress import Track, silent
 from geseg.steps.predict import PredictConfig, PredictResult, run
 
 PHOTOGRAPHS = 18
@@ -67,11 +68,11 @@ def address(started: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.fixture
 def predict(photos: Path, tmp_path: Path, run_folder: Path) -> Callable[..., PredictResult]:
-    """Runs `predict` on the photographs, into `masks`, with whatever differs."""
+    """Runs `predict` on the photographs, into `masks`, with whatever differs; `track` is not of the config."""
 
-    def start(**changes: Any) -> PredictResult:  # noqa: ANN401 - any field
-        usual = {"images": photos, "out": tmp_path / "masks", "model": run_folder, "device": "cpu"}
-        return run(PredictConfig(**usual | changes))
+    def start(track: Track = silent, **changes: Any) -> PredictResult:  # noqa: ANN401 - any field
+        usual: dict[str, Any] = {"images": photos, "out": tmp_path / "masks", "model": run_folder, "device": "cpu"}
+        return run(PredictConfig(**usual | changes), track)
 
     return start
 
