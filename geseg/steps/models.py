@@ -1,5 +1,6 @@
 """Finding and opening a model: a run folder, a safetensors file or an ONNX file, as one function from tiles to maps."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,9 +164,10 @@ def _choose(model: Path, engine: EngineName, device: str) -> tuple[EngineName, P
             _check_fresh(exported, weights)
         return "onnx", exported
     if engine == "onnx":
-        out = "" if model.is_dir() else f" -o {model.with_suffix('.onnx')}"
+        out = [] if model.is_dir() else ["-o", str(model.with_suffix(".onnx"))]
+        command = shlex.join(["geseg", "export", str(model), *out])
         found = f"{model} holds no {ONNX}; make it" if model.is_dir() else f"{model} is no ONNX file; make one"
-        raise (ModelFileError if model.is_dir() else ConfigError)(f"{found} with: geseg export {model}{out}")
+        raise (ModelFileError if model.is_dir() else ConfigError)(f"{found} with: {command}")
     if not weights.is_file():
         raise ModelFileError(f"{model} holds no {WEIGHTS}; expected a run folder that geseg train has written")
     if weights.suffix == ".onnx":
@@ -198,5 +200,5 @@ def _check_fresh(exported: Path, weights: Path) -> None:
     if weights.is_file() and read_header(exported).model_sha256 != sha256(weights):
         raise ModelFileError(
             f"{exported} was exported from other weights than {weights.name} beside it; "
-            f"renew it with: geseg export {exported.parent} --overwrite"
+            f"renew it with: {shlex.join(['geseg', 'export', str(exported.parent), '--overwrite'])}"
         )
