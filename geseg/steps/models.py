@@ -103,9 +103,11 @@ def load(
 
     Raises:
         ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
-        ConfigError: the engine cannot run this kind of file.
+        ConfigError: the engine cannot run this kind of file, or there are no threads to run it.
         DeviceError: the device is not there.
     """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}; expected 1 or more, or None for one per core")
     engine, path = _choose(place(Path(model)), engine, device)
     net, header, words, digest = _OPEN[engine](path, device, threads)
     segmenter = Segmenter(net, header.divisor, header.diameters)
