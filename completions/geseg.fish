@@ -86,7 +86,7 @@ complete -c geseg -n '__geseg_at predict' -l measure -rF -d 'Table of the vessel
 complete -c geseg -n '__geseg_at predict' -l threshold -x -d 'Probability in (0, 1)'
 complete -c geseg -n '__geseg_at predict' -l recursive -s r -d 'Sub-folders too, kept in the output'
 complete -c geseg -n '__geseg_at predict' -l shard -x -d 'Only the K-th of N parts of the folder, for job arrays'
-complete -c geseg -n '__geseg_at predict' -l ray -x -d 'Work on a Ray cluster: auto, HOST:PORT; without a value on one made here'
+complete -c geseg -n '__geseg_at predict' -l ray -x -d 'Work on a Ray cluster: --ray=auto, --ray=HOST:PORT; on one made here with --ray as the last word'
 complete -c geseg -n '__geseg_at predict' -l overwrite -d 'Replace what exists at the output'
 complete -c geseg -n '__geseg_at predict' -l quiet -s q -d 'Show no progress'
 complete -c geseg -n '__geseg_at predict' -l help -d 'Show this message and exit'

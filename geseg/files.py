@@ -1,10 +1,12 @@
 """Writing files whole or not at all, and telling them apart by their contents."""
 
+import csv
 import hashlib
+import io
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,6 +38,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # if `path` lies below a file, there is nothing to remove
             partial.unlink(missing_ok=True)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a table in UTF-8 whole or not at all; names that are no text keep their bytes.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows(rows)
+    with atomic_path(path) as partial:
+        partial.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def remove_partials(folder: Path, names: Collection[str]) -> None:

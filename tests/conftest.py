@@ -14,6 +14,7 @@ from hypothesis import settings
 from PIL import Image
 from torch import nn
 
+from geseg.inference.driver import has_cuda_driver
 from geseg.model.group import Group
 from geseg.model.unet import UNet, build
 from geseg.native import library
@@ -61,9 +62,14 @@ def save(path: Path, pixels: np.ndarray) -> None:
 
 
 @pytest.fixture(scope="session")
-def auto_engine() -> str:
-    """What `--engine auto` takes here for a run folder that is exported: the kernel, where it was compiled."""
-    return "native" if library.best_set() >= library.AVX2 else "onnx"
+def auto_engine() -> Callable[[str], str]:
+    """Tells what `--engine auto` takes here on a device, "cpu" or "auto", for a run folder that is exported."""
+
+    def tell(device: str) -> str:
+        gpu = device == "auto" and has_cuda_driver()
+        return "native" if library.best_set() >= library.AVX2 and not gpu else "onnx"
+
+    return tell
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The terminal: results go to stdout, progress to stderr; a bar on a terminal, now and then a line in a log file."""
 
+import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
+from geseg.files import printable
 from geseg.progress import Track, silent
 
 if TYPE_CHECKING:
@@ -67,12 +69,13 @@ def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Itera
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table on stdout, the first column left, the others right."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, padding=(0, 1, 0, 0))
     for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(printable(cell)) for cell in row))  # a text, as brackets in names are no markup
     show(table)
 
 
@@ -91,6 +94,16 @@ def show(table: "Table") -> None:
     typer.echo()
 
 
+def say(line: str) -> None:
+    """A line on stdout, in which names may hold any byte."""
+    typer.echo(printable(line))
+
+
+def print_next(*words: object) -> None:
+    """The last line of a command: what to run next, as a shell wants it."""
+    say(f"next: {shlex.join(['geseg', *map(str, words)])}")
+
+
 def print_next_predict(model: Path) -> None:
-    """The last line of a command after which a model is ready for photographs."""
-    typer.echo(f"next: geseg predict IMAGES -o MASKS --model {model}")
+    """The same after a command that leaves a model ready for photographs."""
+    print_next("predict", "IMAGES", "-o", "MASKS", "--model", model)

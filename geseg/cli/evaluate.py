@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from geseg.cli.console import choose_track, print_next_predict, print_table
+from geseg.cli.console import choose_track, print_next, print_next_predict, print_table, say
 from geseg.cli.options import Device, Overwrite, Quiet, Split
 from geseg.files import printable
 
@@ -94,8 +94,8 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     if result.moved:
         _print_moved(result)
     if result.report is not None:
-        typer.echo(f"{result.report}: the same to look at, with the photographs; open it in a browser")
-    typer.echo(f"{result.protocol}; by {result.model} on {result.made_by}")
+        say(f"{result.report}: the same to look at, with the photographs; open it in a browser")
+    say(f"{result.protocol}; by {result.model} on {result.made_by}")
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
     typer.echo("" if fixed is None else f"; {fixed:g} is the threshold fixed on the model's validation images")
@@ -103,7 +103,7 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     if exported or result.model.suffix == ".onnx":
         print_next_predict(model)
     elif fixed is not None:
-        typer.echo(f"next: geseg export {model}")
+        print_next("export", model)
 
 
 def _print_images(result: "EvalResult") -> None:
@@ -128,7 +128,7 @@ def _print_summary(result: "EvalResult", dataset: str) -> None:
                 ["  pooled", *_cells(summary.pooled)],
             )
         ]
-        typer.echo(f"{dataset}, {words}")
+        say(f"{dataset}, {words}")
         print_table(["", *SHORT.values()], rows)
 
 
@@ -141,7 +141,7 @@ def _title(result: "EvalResult", row: "Row", images: int) -> str:
 def _print_moved(result: "EvalResult") -> None:
     _print_moves(result.moved)
     if result.beside is not None:
-        typer.echo(f"beside it {result.beside.model} on {result.beside.made_by}")
+        say(f"beside it {result.beside.model} on {result.beside.made_by}")
         _print_moves(result.beside.moved)
     typer.echo("differences of probability, and share of the mask at 0.5, to the map of the unmoved photograph;")
     typer.echo("* between pixels: the photograph is interpolated, which alone changes a map")

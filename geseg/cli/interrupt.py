@@ -43,7 +43,7 @@ class Interrupt:
         self._restore()
         if isinstance(error, StoppedError) and self.received:
             if not error.told:
-                typer.echo(f"geseg: {self.received.name}: {printable(error)}; go on with: {self.again}", err=True)
+                typer.echo(printable(f"geseg: {self.received.name}: {error}; go on with: {self.again}"), err=True)
             raise typer.Exit(128 + self.received) from error
 
     def wanted(self) -> bool:

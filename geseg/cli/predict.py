@@ -44,7 +44,8 @@ def predict(
     ray: Annotated[
         str | None,
         typer.Option(
-            metavar="ADDRESS", help="Work on a Ray cluster: auto, HOST:PORT; without a value on one made here."
+            metavar="ADDRESS",
+            help="Work on a Ray cluster: --ray=auto, --ray=HOST:PORT; on one made here with --ray as the last word.",
         ),
     ] = None,
     overwrite: Overwrite = False,

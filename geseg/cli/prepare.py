@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_track
+from geseg.cli.console import choose_track, print_next
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Overwrite, Quiet, Seed
 
@@ -58,4 +58,4 @@ def prepare(
         )
         result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
     typer.echo(f"{result.out}: {'; '.join(result.contents())}")
-    typer.echo(f"next: geseg train {result.out}")
+    print_next("train", result.out)

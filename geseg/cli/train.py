@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_view
+from geseg.cli.console import choose_view, print_next
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Device, FractionOf, Loss, Overwrite, Patches, Precision, Quiet, Seed
 
@@ -91,7 +91,7 @@ def train(
             f"fixed threshold {result.threshold:g}"
         )
     typer.echo(f"{result.model.with_name('curves.png')}: loss and validation Dice of the epochs")
-    typer.echo(f"next: geseg eval {result.model.parent} {patches}")
+    print_next("eval", result.model.parent, patches)
 
 
 def _parse_widths(text: str | None) -> tuple[int, ...] | None:

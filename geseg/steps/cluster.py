@@ -1,18 +1,20 @@
 """Photographs over a cluster, with Ray: blocks of them go to workers, and those of one that dies go to another.
 
-What needs a cluster to exist and to end is in `raysession`, what runs on its machines in `clusterworker`.
+What needs a cluster to exist and to end is in `raysession`, the workers seen from here are in `clusterstaff`, and what
+runs on its machines is in `clusterworker`.
 """
 
 import os
+import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
-from geseg.errors import ConfigError, GesegError, OutputError, ProcessError, StoppedError
-from geseg.progress import Stop
-from geseg.steps.clusterworker import Done, Order, Ready, Worker
+from geseg.errors import ConfigError, OutputError, ProcessError, StoppedError
+from geseg.progress import Stop, Track
+from geseg.steps.clusterstaff import DEATHS, Block, Staff
+from geseg.steps.clusterworker import Done, Order, Ready
 from geseg.steps.jobs import Job, remove_leftovers
 from geseg.steps.local import Keep
 from geseg.steps.predictreport import ImageRow
@@ -25,15 +27,12 @@ if TYPE_CHECKING:
 LARGEST_BLOCK = 8
 BLOCKS_PER_WORKER = 4
 """At least, where there are photographs enough, so that none waits long for the last one."""
-DEATHS = 3
-"""Of workers, over one photograph, until it is given up; or before any has begun, until all is."""
-POLL_SECONDS = 0.2
-THREADS = 1
-"""Per worker; there is one for each core, or each GPU."""
+PATIENCE_SECONDS = 10.0
+"""From when on it is told that no worker has come: Ray waits for ever for a core that is busy."""
 
 
 @contextmanager
-def join(config: "PredictConfig", photographs: int, stop: Stop) -> "Iterator[Cluster]":
+def join(config: "PredictConfig", photographs: int, stop: Stop, track: Track) -> "Iterator[Cluster]":
     """Gather workers for so many photographs; they are dismissed at the end of the block.
 
     Raises:
@@ -52,147 +51,105 @@ def join(config: "PredictConfig", photographs: int, stop: Stop) -> "Iterator[Clu
         threshold=config.threshold,
         measure=config.measure is not None,
     )
-    with session(config.ray or LOCAL) as ray:
-        cluster = Cluster(ray, order)
-        try:
-            cluster.begin(photographs, stop)
-            yield cluster
-        finally:
-            cluster.dismiss()
+    with session(config.ray or LOCAL) as ray, ExitStack() as stack:
+        staff = stack.enter_context(closing(_hire(ray, order, photographs, config.device != "cpu")))
+        ready = _first(staff, stop, track)
+        if staff.gpus and config.device == "auto" and ready.origin.device == "cpu":  # GPUs that do not work
+            staff.close()
+            staff = stack.enter_context(closing(_hire(ray, order, photographs, False)))
+            ready = _first(staff, stop, track)
+        yield Cluster(staff, ready)
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
-    """Photographs for one worker, and how many have died over them."""
+def _hire(ray: Ray, order: Order, photographs: int, on_gpus: bool) -> Staff:
+    """As many workers as there is work for, on GPUs if there are any, or must be."""
+    found = ray.cluster_resources()
+    cores, gpus = int(found.get("CPU", 0)), int(found.get("GPU", 0))
+    on_gpus = on_gpus and (gpus > 0 or order.device == "cuda")
+    size = min(gpus if on_gpus else cores, max(photographs, 1))
+    if not size:
+        raise ProcessError(f"the Ray cluster has {cores} CPUs and {gpus} GPUs, none to work with; add machines")
+    return Staff(ray, order, size, int(on_gpus))
 
-    jobs: Sequence[Job]
-    deaths: int = 0
+
+def _first(staff: Staff, stop: Stop, track: Track) -> Ready:
+    """What the first worker says that has its net."""
+    waiting = _wait(staff, stop)
+    late = time.monotonic() + PATIENCE_SECONDS
+    for _ in waiting:
+        if time.monotonic() >= late:
+            for _ in track(waiting, f"wait for a free {'GPU' if staff.gpus else 'core'} of the Ray cluster"):
+                pass
+    assert staff.ready, "else they wait"
+    return staff.ready
+
+
+def _wait(staff: Staff, stop: Stop) -> Iterator[None]:
+    """Until there is a first worker, with a sign of life about every second."""
+    last = time.monotonic()
+    while staff.ready is None:
+        if stop():
+            raise StoppedError("no photograph was begun")
+        for _ in staff.listen():
+            pass
+        if time.monotonic() - last >= 1:
+            last = time.monotonic()
+            yield
 
 
 class Cluster:
     """Many nets, as `local.Crew`; what the attributes say is the same for all of them."""
 
-    def __init__(self, ray: Ray, order: Order) -> None:
-        self._ray, self._order = ray, order
-        self._worker = ray.remote(Worker)
-        self._busy: dict[Ray, tuple[Ray, Block | None]] = {}
-        """What each worker will give, and its block; None while it begins."""
-        self._idle: list[Ray] = []
-        self._todo = deque[Block]()
-        self._given_up: list[Job] = []
-        self._false_starts = 0
-        self._error: OutputError | None = None
-        self._ready: Ready | None = None
+    def __init__(self, staff: Staff, ready: Ready) -> None:
+        self.origin, self.path = ready.origin, ready.path
+        self.device = f"{ready.device}, {staff.size} workers of Ray"
+        self._staff = staff
         self._notes: dict[str, None] = {}
-
-    def begin(self, photographs: int, stop: Stop) -> None:
-        """Hire as many workers as there is work for, and wait for the first."""
-        found = self._ray.cluster_resources()
-        cores, gpus = int(found.get("CPU", 0)), int(found.get("GPU", 0))
-        self._gpus = 1 if self._order.device == "cuda" or (self._order.device == "auto" and gpus) else 0
-        self.size = min(gpus if self._gpus else cores, max(photographs, 1))
-        if not self.size:
-            raise ProcessError(f"the Ray cluster has {cores} CPUs and {gpus} GPUs, none to work with; add machines")
-        for _ in range(self.size):
-            self._hire()
-        while self._ready is None:
-            if stop():
-                raise StoppedError("no photograph was begun")
-            self._listen(None, lambda _: None)
-        self.origin, self.path = self._ready.origin, self._ready.path
-        self.device = f"{self._ready.device}, {self.size} workers of Ray"
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple(self._notes)
+        return (*self._notes, *dict.fromkeys(self._staff.notes))
 
     def run(self, jobs: Sequence[Job], table: Table | None, keep: Keep, stop: Stop) -> Generator[None, None, None]:
-        size = max(1, min(LARGEST_BLOCK, len(jobs) // (BLOCKS_PER_WORKER * self.size)))
-        self._todo.extend(Block(jobs[start : start + size]) for start in range(0, len(jobs), size))
+        size = max(1, min(LARGEST_BLOCK, len(jobs) // (BLOCKS_PER_WORKER * self._staff.size)))
+        todo = deque(Block(jobs[start : start + size]) for start in range(0, len(jobs), size))
+        cut_off: list[Job] = []
+        error: OutputError | None = None
         halted = False
-        while self._todo or self._working():
-            if not halted and (stop() or self._error):
+        while todo or self._staff.works:
+            if not halted and (stop() or error):
                 halted = True
-                self._todo.clear()
-                for actor, _ in self._busy.values():
-                    actor.stop.remote()
-            while self._todo and self._idle and not halted:
-                self._give(self._idle.pop(), self._todo.popleft())
-            yield from [None] * self._listen(table, keep)
-            if halted:
-                self._todo.clear()
-        remove_leftovers(self._given_up, [])
-        if self._error:
-            raise self._error
-
-    def dismiss(self) -> None:
-        for actor in [*self._idle, *(actor for actor, _ in self._busy.values())]:
-            self._ray.kill(actor)
-
-    def _working(self) -> bool:
-        return any(block for _, block in self._busy.values())
-
-    def _hire(self) -> None:
-        options = {"num_cpus": 1, "num_gpus": self._gpus, "scheduling_strategy": "SPREAD"}
-        actor = self._worker.options(**options, max_concurrency=2).remote(self._order)  # two: `stop` beside `do`
-        self._busy[actor.begin.remote(THREADS)] = actor, None
-
-    def _give(self, actor: Ray, block: Block) -> None:
-        self._busy[actor.do.remote(block.jobs, block.deaths > 0)] = actor, block
-
-    def _listen(self, table: Table | None, keep: Keep) -> int:
-        """Wait a moment for what workers have to say; how many photographs are through."""
-        errors, through = self._ray.exceptions, 0
-        for reference in self._ray.wait(list(self._busy), timeout=POLL_SECONDS)[0]:
-            actor, block = self._busy.pop(reference)
-            try:
-                said = self._ray.get(reference)
-            except errors.RayTaskError as error:  # a mistake of ours, or of the user
-                self._idle.append(actor)
-                if isinstance(error.cause, GesegError):
-                    raise error.cause from None
-                raise
-            except errors.RayError as error:
-                through += self._replace(block, keep, error)
-                continue
-            self._idle.append(actor)
-            through += self._take(said, table, keep) if isinstance(said, Done) else self._welcome(said)
-        return through
+                todo.clear()
+                self._staff.stop()
+            while todo and self._staff.idle:
+                self._staff.give(todo.popleft())
+            for said in self._staff.listen():
+                if isinstance(said, Done):
+                    error = error or said.error
+                    yield from [None] * self._take(said, table, keep)
+                elif said.deaths == DEATHS:
+                    cut_off += said.jobs
+                    keep(_given_up(*said.jobs))
+                    yield
+                elif halted:
+                    cut_off += said.jobs
+                else:
+                    todo.extendleft(Block([job], said.deaths) for job in reversed(said.jobs))
+        remove_leftovers(cut_off, [])
+        if error:
+            raise error
 
     def _take(self, done: Done, table: Table | None, keep: Keep) -> int:
+        """How many photographs are through."""
         for row in done.rows:
             keep(row)
         self._notes |= dict.fromkeys(done.notes)
-        self._error = self._error or done.error
         if table:
             for job, figures in done.figures:
                 table.add(job, figures)
         return len(done.rows)
 
-    def _welcome(self, ready: Ready) -> int:
-        self._ready = self._ready or ready
-        if ready.origin != self._ready.origin:
-            raise ProcessError(
-                f"workers would make different masks: {ready.origin} and {self._ready.origin}; install the same geseg "
-                "on all machines, and choose --device cpu or cuda"
-            )
-        return 0
 
-    def _replace(self, block: Block | None, keep: Keep, error: Exception) -> int:
-        """Hire another worker, and put off the block of the one that has died, each photograph on its own."""
-        self._hire()
-        if block is None:
-            self._false_starts += 1
-            if self._false_starts == DEATHS:
-                reason = " ".join(str(error).split())
-                raise ProcessError(f"{DEATHS} workers of Ray died before they had their net; the last: {reason}")
-            return 0
-        deaths = block.deaths + 1
-        if deaths == DEATHS:
-            (job,) = block.jobs
-            self._given_up.append(job)
-            reason = f"{job.image} cannot be segmented: {DEATHS} workers of Ray died over it; it may need more memory"
-            keep(ImageRow(image=job.name, status="failed", reason=reason))
-            return 1
-        self._todo.extendleft(Block([job], deaths) for job in reversed(block.jobs))
-        return 0
+def _given_up(job: Job) -> ImageRow:
+    reason = f"{job.image} cannot be segmented: {DEATHS} workers of Ray died over it; it may need more memory"
+    return ImageRow(image=job.name, status="failed", reason=reason)

@@ -1,6 +1,5 @@
 """What eval is asked for, and what it finds."""
 
-import csv
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from geseg import headers
 from geseg.data.samples import Split
 from geseg.errors import ConfigError
-from geseg.files import atomic_path
+from geseg.files import write_csv
 from geseg.steps.moving import Moved
 from geseg.steps.scores import ImageScore, Row, Summary
 
@@ -116,13 +115,12 @@ class EvalResult:
         return {"by": row.by, "region": row.region, "at": row.at, "threshold": self.thresholds.get(row.at)}
 
 
-def write_csv(path: Path, result: EvalResult) -> None:
-    """One line per image and row of figures."""
-    with atomic_path(path) as partial, partial.open("w", newline="") as file:
-        records = result.records()
-        writer = csv.DictWriter(file, list(records[0]))
-        writer.writeheader()
-        for record in records:
-            writer.writerow(
-                {k: f"{v:.6f}" if isinstance(v, float) and k != "threshold" else v for k, v in record.items()}
-            )
+def write_figures(path: Path, result: EvalResult) -> None:
+    """One line per image and row of figures, as `files.write_csv`."""
+    records = result.records()
+    rows = ({name: _cell(name, value) for name, value in record.items()} for record in records)
+    write_csv(path, list(records[0]), rows)
+
+
+def _cell(name: str, value: object) -> object:
+    return f"{value:.6f}" if isinstance(value, float) and name != "threshold" else value

@@ -9,7 +9,7 @@ from geseg.errors import ConfigError
 from geseg.files import refuse_to_overwrite
 from geseg.progress import Track, silent
 from geseg.steps import maskfolder, models, moving, seen
-from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_csv
+from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_figures
 from geseg.steps.maps import Maps, of_files, of_model
 from geseg.steps.moving import Moved
 from geseg.steps.report import page
@@ -62,7 +62,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         report=place,
     )
     if config.csv is not None:
-        write_csv(config.csv, result)
+        write_figures(config.csv, result)
     if place is not None:
         page.write(place, result, scores.pooled, album)
     return result

@@ -33,10 +33,16 @@ class Crew(Protocol):
         ...
 
     def run(self, jobs: Sequence[Job], table: Table | None, keep: Keep, stop: Stop) -> Generator[None, None, None]:
-        """Segment photographs, and yield after each; OutputError if one cannot be written.
+        """Segment photographs, and yield after each.
 
         Each row is kept as soon as it is known, even if nobody asks for the next photograph. `stop` is asked before
         each.
+
+        Raises:
+            OutputError: a file cannot be written.
+            ModelFileError: the net cannot be run; or, on a cluster, a worker that comes later cannot open the model.
+            ProcessError: the cluster has failed, or has no workers left that make the same masks.
+            ConfigError, DeviceError: as `models.load`, of a worker that comes later.
         """
         ...
 

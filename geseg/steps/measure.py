@@ -6,7 +6,6 @@ name the SHA-256 of the mask that is there: it has in its header what decides it
 """
 
 import csv
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from PIL import Image
 
 from geseg.data import fov, images
 from geseg.errors import ConfigError, ImageError, OutputError
-from geseg.files import atomic_path, sha256
+from geseg.files import sha256, write_csv
 from geseg.metrics import morphometry
 from geseg.metrics.morphometry import Morphometry
 from geseg.steps.jobs import Job
@@ -151,14 +150,5 @@ def write_skeleton(path: Path, skeleton: Bool[np.ndarray, "h w"], text: str) -> 
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write the file whole or not at all; names that are no text keep their bytes.
-
-    Raises:
-        OutputError: it cannot be written.
-    """
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
-    writer.writerows(rows)
-    with atomic_path(path) as partial:
-        partial.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
+    """Write the file, as `files.write_csv`."""
+    write_csv(path, COLUMNS, rows)

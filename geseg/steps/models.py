@@ -1,5 +1,6 @@
 """Finding and opening a model: a run folder, a safetensors file or an ONNX file, as one function from tiles to maps."""
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,9 +101,11 @@ def load(
 
     Raises:
         ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
-        ConfigError: the engine cannot run this kind of file.
+        ConfigError: the engine cannot run this kind of file, or there are no threads to run it.
         DeviceError: the device is not there.
     """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"threads is {threads}; expected 1 or more, or None for one per core")
     engine, path = _choose(place(Path(model)), engine, device)
     net, header, words, digest = _OPEN[engine](path, device, threads)
     segmenter = Segmenter(net, header.divisor, header.diameters)
@@ -161,9 +164,10 @@ def _choose(model: Path, engine: EngineName, device: str) -> tuple[EngineName, P
             _check_fresh(exported, weights)
         return "onnx", exported
     if engine == "onnx":
-        out = "" if model.is_dir() else f" -o {model.with_suffix('.onnx')}"
+        out = [] if model.is_dir() else ["-o", str(model.with_suffix(".onnx"))]
+        command = shlex.join(["geseg", "export", str(model), *out])
         found = f"{model} holds no {ONNX}; make it" if model.is_dir() else f"{model} is no ONNX file; make one"
-        raise (ModelFileError if model.is_dir() else ConfigError)(f"{found} with: geseg export {model}{out}")
+        raise (ModelFileError if model.is_dir() else ConfigError)(f"{found} with: {command}")
     if not weights.is_file():
         raise ModelFileError(f"{model} holds no {WEIGHTS}; expected a run folder that geseg train has written")
     if weights.suffix == ".onnx":
@@ -196,5 +200,5 @@ def _check_fresh(exported: Path, weights: Path) -> None:
     if weights.is_file() and read_header(exported).model_sha256 != sha256(weights):
         raise ModelFileError(
             f"{exported} was exported from other weights than {weights.name} beside it; "
-            f"renew it with: geseg export {exported.parent} --overwrite"
+            f"renew it with: {shlex.join(['geseg', 'export', str(exported.parent), '--overwrite'])}"
         )

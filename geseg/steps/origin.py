@@ -94,7 +94,8 @@ def done_before(job: Job, origin: Origin, overwrite: bool) -> Trust | None:
         reason = "was not written by geseg, or is cut off" if header is None else _difference(header, origin, digest)
         if reason and not overwrite:
             raise OutputError(
-                f"{path} exists already and {reason}; choose another place with -o, or replace it with --overwrite"
+                f"{path} exists already and {reason}; {_advice(header, origin)}choose another place with -o, or "
+                "replace it with --overwrite"
             )
         if reason:
             return None
@@ -109,6 +110,16 @@ def _difference(header: Header, origin: Origin, digest: str) -> str:
         if old != new:
             return f"has {field.name} {old}, not {new}"
     return "" if header.input_sha256 == digest else "is of another photograph, or of an older state of it"
+
+
+def _advice(header: Header | None, origin: Origin) -> str:
+    """How to go on with what `auto` chose on another machine; "" if that is no reason."""
+    if header is None or header.origin.model_sha256 != origin.model_sha256:
+        return ""
+    for name in ("engine", "device"):
+        if (old := getattr(header.origin, name)) != getattr(origin, name):
+            return f"go on with --{name} {old}, "
+    return ""
 
 
 def digest_of(image: Path) -> str:

@@ -105,7 +105,7 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
     jobs, unlisted = plan(config.images, config.recursive, config.folders)
     predictreport.refuse_other(config.report, config.overwrite)
     jobs = choose(jobs, config.shard) if config.shard else jobs
-    with _gather(config, len(jobs), stop) as crew:
+    with _gather(config, len(jobs), stop, track) as crew:
         work = _Work(config, jobs, unlisted, crew)
         if work.look_back(track if config.out.exists() else silent, stop):
             work.go_on(track, stop)
@@ -124,12 +124,12 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
     )
 
 
-def _gather(config: PredictConfig, photographs: int, stop: Stop) -> AbstractContextManager[Crew]:
+def _gather(config: PredictConfig, photographs: int, stop: Stop, track: Track) -> AbstractContextManager[Crew]:
     if config.ray is None:
         return nullcontext(Local(load(config.model, config.engine, config.device), config.threshold))
     from geseg.steps.cluster import join  # noqa: PLC0415 - hardly ever needed
 
-    return join(config, photographs, stop)
+    return join(config, photographs, stop, track)
 
 
 class _Work:

@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +18,8 @@ from geseg.errors import ConfigError, ProcessError
 
 Ray: TypeAlias = Any
 """The module or an object of it, which is there with the extra `ray` alone."""
+BOUND = "ray>=2.52"
+"""The first release that knows tokens; as in pyproject.toml."""
 LOCAL = "local"
 """The address of a cluster that is started here, and ends with the work."""
 SHORT = Path("/tmp")
@@ -32,29 +34,70 @@ def session(address: str) -> Iterator[Ray]:
 
     Raises:
         ConfigError: Ray is not installed.
-        ProcessError: no cluster answers.
+        ProcessError: no cluster answers, it does not let us in, or it fails while it is used.
     """
-    try:
-        ray = importlib.import_module("ray")
-    except ImportError as error:
-        raise ConfigError("--ray needs Ray, which is not installed; get it with: pip install 'geseg[ray]'") from error
-    settings: dict[str, Any] = {"address": address, "logging_level": logging.CRITICAL, "log_to_driver": False}
     with ExitStack() as stack:
+        if address == LOCAL:
+            stack.enter_context(_variables())  # before Ray is imported, which reads them
+        ray = _import()
+        settings: dict[str, Any] = {"address": address, "logging_level": logging.CRITICAL, "log_to_driver": False}
         if address == LOCAL:
             settings |= {"num_cpus": count_cores(), "include_dashboard": False, "object_store_memory": STORE_BYTES}
             settings |= {"_temp_dir": stack.enter_context(_folder())}
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # it would tell its makers
-            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))  # it would leave one in the home folder
         else:
             _knock(address)
         stack.callback(ray.shutdown)
         try:
             with _own_signals():
                 ray.init(**settings)
-        except (OSError, RuntimeError, ValueError) as error:
-            reason = " ".join(str(error).split())
-            raise ProcessError(f"the Ray cluster {address!r} cannot be joined: {reason}") from error
-        yield ray
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise ProcessError(f"the Ray cluster {address!r} cannot be joined: {one_line(error)}") from error
+        try:
+            yield ray
+        except ray.exceptions.RayTaskError:  # a mistake of ours in a worker
+            raise
+        except ray.exceptions.RayError as error:
+            raise ProcessError(
+                f"the Ray cluster {address!r} has failed: {one_line(error)}; the same command goes on"
+            ) from error
+
+
+def one_line(error: Exception) -> str:
+    """What an error of Ray says, which is often several lines."""
+    return " ".join(str(error).split())
+
+
+@contextmanager
+def _variables() -> Iterator[None]:
+    """What Ray and its processes read from the environment, while there is a cluster of our own.
+
+    It listens on the network: whoever wants to join has to know a token, which Ray demands by itself from 2.59 on.
+    """
+    ours = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}  # else one stays in the home folder
+    ours |= {"RAY_USAGE_STATS_ENABLED": os.environ.get("RAY_USAGE_STATS_ENABLED", "0")}  # it would tell its makers
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _import() -> Ray:
+    """Ray, with mode and token as the environment has them now: it keeps what it has read at an earlier time."""
+    try:
+        ray = importlib.import_module("ray")
+    except ImportError as error:
+        raise ConfigError(f"--ray needs Ray, which is not installed; get it with: pip install '{BOUND}'") from error
+    with suppress(ImportError, AttributeError):  # not public; only a second session in one process is in need of it
+        raylet = importlib.import_module("ray._raylet")
+        raylet.Config.initialize("")
+        raylet.AuthenticationTokenLoader.instance().reset_cache()
+    return ray
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:

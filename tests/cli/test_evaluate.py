@@ -1,9 +1,13 @@
 """`geseg eval --report` on the command line; its tables are tested in test_commands.py."""
 
+import csv
 import json
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from typer.testing import CliRunner
 
 from geseg.cli.app import app
@@ -27,6 +31,37 @@ def test_it_says_where_the_report_is(run_folder: Path, patch_file: Path, tmp_pat
     code, stdout, _ = invoke("eval", run_folder, patch_file, "--report", tmp_path / "r", "--overwrite", "--json")
     assert code == 0
     assert json.loads(stdout)["split"] == "test", "nothing but JSON"
+
+
+def test_names_that_are_no_text_or_look_like_markup(make_generic: Callable[..., Path], tmp_path: Path) -> None:
+    """Every line fits a strict terminal, and the table a program; brackets are no markup."""
+    stems = (os.fsdecode(b"\xff"), "scan[od]")
+    try:
+        root = make_generic(stems=stems)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    words = ("--csv", tmp_path / "figures.csv", "--report", tmp_path / "r", "-q")
+    code, stdout, _ = invoke("eval", root / "masks", root, *words)
+    assert code == 0
+    assert re.search(r"^photos/\\udcff +1\.000", stdout, re.MULTILINE)
+    assert re.search(r"^photos/scan\[od\] +1\.000", stdout, re.MULTILINE)
+    with (tmp_path / "figures.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        assert {row["id"] for row in csv.DictReader(file)} == set(stems)
+
+
+def test_the_next_command_can_be_pasted(run_folder: Path, patch_file: Path, tmp_path: Path) -> None:
+    model = tmp_path / "my runs" / "model.safetensors"
+    model.parent.mkdir()
+    model.write_bytes((run_folder / model.name).read_bytes())
+    code, stdout, _ = invoke("eval", model, patch_file, "-q")
+    assert code == 0
+    assert stdout.endswith(f"\nnext: geseg export '{model}'\n")
+    code, stdout, _ = invoke("export", model, "-q")
+    assert code == 0
+    assert stdout.endswith(f"\nnext: geseg predict IMAGES -o MASKS --model '{model.with_suffix('.onnx')}'\n")
+    code, _, stderr = invoke("predict", patch_file, "-o", tmp_path / "m", "--model", model, "--engine", "onnx")
+    assert code == 2
+    assert stderr.endswith(f"make one with: geseg export '{model}' -o '{model.with_suffix('.onnx')}'\n")
 
 
 def test_a_model_beside_another(run_folder: Path, patch_file: Path, tmp_path: Path) -> None:

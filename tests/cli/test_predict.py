@@ -47,10 +47,18 @@ def test_the_mask_of_a_moved_photograph_is_the_moved_mask(
     assert vessels > 1000, "a net that finds nothing commutes with everything"
 
 
-def test_it_says_what_ran_and_what_it_wrote(run_folder: Path, patch_file: Path, tmp_path: Path) -> None:
-    stdout = predict(patch_file.parent / "eyes" / "test" / "images", "-o", tmp_path / "m", "--model", run_folder)
-    engines = r"(onnx on cpu \(onnxruntime CPUExecutionProvider\)|safetensors on cpu \(geseg's kernel\))"
-    pattern = rf"(.*): 2 masks at threshold 0\.\d+, by .*model\.{engines}\n"
+RAN = {
+    "native": r"safetensors on cpu \(geseg's kernel\)",
+    "onnx": r"onnx on cpu \(onnxruntime CPUExecutionProvider\)",
+}
+
+
+def test_it_says_what_ran_and_what_it_wrote(
+    run_folder: Path, patch_file: Path, tmp_path: Path, auto_engine: Callable[[str], str]
+) -> None:
+    photos = patch_file.parent / "eyes" / "test" / "images"
+    stdout = predict(photos, "-o", tmp_path / "m", "--model", run_folder, "--device", "cpu")
+    pattern = rf"(.*): 2 masks at threshold 0\.\d+, by .*model\.{RAN[auto_engine('cpu')]}\n"
     assert (match := re.fullmatch(pattern + r".*report\.json: \d of 2 photographs need a look\n", stdout)), stdout
     assert match[1] == str(tmp_path / "m")
 

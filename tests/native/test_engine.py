@@ -147,7 +147,9 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(SHIPPED, tmp_path / "run"))
 
 
-def test_auto_takes_it_where_it_can(folder: Path, tmp_path: Path) -> None:
+def test_auto_takes_it_where_it_can(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "has_cuda_driver", lambda: False)
+    monkeypatch.setattr(library, "best_set", lambda: library.AVX2)
     assert models.load(folder).engine == models.load(folder, device="cpu").engine == "native"
     assert models.load(folder / WEIGHTS).engine == "native"
     assert models.load(folder / ONNX).engine == "onnx"

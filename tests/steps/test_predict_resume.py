@@ -49,7 +49,7 @@ Stage = Callable[[Any], Any]
 
 
 def test_a_mask_says_all_that_decides_it_and_nothing_else(
-    predict: Predict, photos: Path, tmp_path: Path, run_folder: Path, auto_engine: str
+    predict: Predict, photos: Path, tmp_path: Path, run_folder: Path, auto_engine: Callable[[str], str]
 ) -> None:
     result = predict(probabilities=tmp_path / "p", overlay=tmp_path / "overlay")
     (text,) = {read_text(tmp_path / folder / "b.png") for folder in ("masks", "p", "overlay")}
@@ -60,7 +60,7 @@ def test_a_mask_says_all_that_decides_it_and_nothing_else(
         "geseg_version": geseg.__version__,
         "input_sha256": hashlib.sha256((photos / "b.tif").read_bytes()).hexdigest(),
         "model_sha256": hashlib.sha256((run_folder / "model.safetensors").read_bytes()).hexdigest(),
-        "engine": auto_engine,
+        "engine": auto_engine("cpu"),
         "device": "cpu",
         "threshold": result.threshold,
     }
@@ -112,8 +112,8 @@ def test_a_photograph_that_lacks_an_output_is_done_again(predict: Predict, tmp_p
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"threshold": 0.123}, r"has threshold 0\.\d+, not 0\.123"),
-        ({"engine": "torch"}, r"has engine (native|onnx), not torch"),
+        ({"threshold": 0.123}, r"has threshold 0\.\d+, not 0\.123; choose another place"),
+        ({"engine": "torch"}, r"has engine (native|onnx), not torch; go on with --engine \1, choose another place"),
     ],
 )
 def test_a_mask_of_other_options_is_an_error_that_names_overwrite(
@@ -122,7 +122,7 @@ def test_a_mask_of_other_options_is_an_error_that_names_overwrite(
     predict()
     (tmp_path / "masks" / "a.png").unlink()
     before = state(tmp_path / "masks")
-    with pytest.raises(OutputError, match=rf"b\.png exists already and {said}; .* with --overwrite$"):
+    with pytest.raises(OutputError, match=rf"b\.png exists already and {said} .* with --overwrite$"):
         predict(**changes)
     assert state(tmp_path / "masks") == before, "told before any work started"
     assert predict(**changes, overwrite=True).written == 3

@@ -138,7 +138,7 @@ def test_the_report(
     draw_eye: Callable,  # type: ignore[type-arg]
     tmp_path: Path,
     run_folder: Path,
-    auto_engine: str,
+    auto_engine: Callable[[str], str],
 ) -> None:
     photos, masks = tmp_path / "photos", tmp_path / "masks"
     (photos / "sub").mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_the_report(
     assert [row["image"] for row in rows] == ["b.png", "c.jpg", "sub/a.png"], "as the photographs are listed"
     assert [row["status"] for row in rows] == ["done", "failed", "done"]
     assert (report["done"], report["failed"], report["waiting"], report["to_review"]) == (2, 1, 0, result.to_review)
-    assert (report["report"], report["engine"], report["device"]) == ("geseg predict", auto_engine, "cpu")
+    assert (report["report"], report["engine"], report["device"]) == ("geseg predict", auto_engine("cpu"), "cpu")
     assert report["threshold"] == result.threshold
     assert set(rows[0]) == {
         *("image", "status", "reason", "seconds", "fov", "fov_share", "scale", "vessel_share", "entropy_bits", "review")

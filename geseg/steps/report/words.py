@@ -63,7 +63,7 @@ def threshold_words(result: EvalResult) -> dict[str, str]:
 
 
 def title(result: EvalResult) -> str:
-    """Such as "20 test photographs of drive"."""
+    """Such as "20 test images of drive"."""
     sets = [name for name in result.summaries if name != ALL]
     many = len(result.images)
     return f"{many} {WORDS[result.split]} image{'s' if many > 1 else ''} of {' and '.join(sets)}"
