@@ -137,6 +137,19 @@ def test_the_figures_are_those_of_the_results() -> None:
     assert re.findall(r"^\| \d.*$", results, re.MULTILINE) == lines
 
 
+def test_the_studies_are_those_of_the_results() -> None:
+    values = json.loads((ROOT / "examples" / "results" / "study-rotation.json").read_text())
+    lines: dict[str, list[str]] = {}
+    for row in values["rows"]:
+        assert row["seeds"] == 3
+        lines.setdefault(row["net"], []).append(f"{row['mean']:.3f} ± {row['std']:.3f}")
+    for row in values["turned"]:
+        if row["amount"] in (90, 180, 270):
+            lines[row["net"]].append(f"{row['mean']:.3f}")
+    for net, cells in lines.items():
+        assert f"| {' | '.join([net, *cells])} |" in section("What equivariance buys")
+
+
 @pytest.mark.parametrize(
     "path", re.findall(r"\]\(([^)#:]+)\)|`(?:python )?((?:examples|tests|geseg)/[\w./-]+)", README)
 )

@@ -26,11 +26,14 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="
 @pytest.mark.parametrize("group", ["d4", "d8"])
 def test_training_step(record: Record, group: str, precision: str) -> None:
     contenders = ["geseg", "e2cnn", *(["plain"] if group == "d4" else [])]
+    if precision == "fp32" and library.best_set() >= library.AVX2:
+        contenders.append("dense")
     seconds = child.call("training.step_seconds", group, contenders, precision, 12)
     what, ours = f"training step of a {group} U-Net, {precision}", seconds.pop("geseg")
     against = {
         "e2cnn": ("the same net of e2cnn's modules", 0.75),
         "plain": ("the plain net of the expanded width", 1.05),
+        "dense": ("the same without geseg's kernel", {"d4": 0.6, "d8": 0.4}[group]),
     }
     for name, theirs in seconds.items():
         detail = both("ms", {"geseg": ours, name: theirs}, 1e3)

@@ -2,8 +2,10 @@
 
 import itertools
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +15,7 @@ from geseg.data.patchfile import PatchFile
 from geseg.model.group import Group
 from geseg.model.losses import LOSSES
 from geseg.model.unet import build, find_widths
+from geseg.native import library
 from geseg.steps import batches
 from geseg.steps.learner import Learner, choose_precision
 from geseg.steps.prepare import PrepareConfig
@@ -42,18 +45,23 @@ def held_batch(size: int = SIZE, side: int = SIDE) -> Batch:
 
 
 def nets(name: str, widths: Sequence[int]) -> dict[str, Callable[[], nn.Module]]:
-    """Makes the contenders; e2cnn's has the weights of geseg's, the plain one is as wide as geseg's has channels."""
+    """Makes the contenders; e2cnn's has the weights of geseg's, the plain one is as wide as geseg's has channels.
+
+    "dense" is geseg's, too, but learns without its kernel (see `learner_of`).
+    """
     group = Group.parse(name)
     return {
         "geseg": lambda: build(group, widths),
         "e2cnn": lambda: E2cnnUNet.like(group, build(group, widths)),
+        "dense": lambda: build(group, widths),
         "plain": lambda: build(Group.parse("c1"), [group.order * width for width in widths]),
     }
 
 
-def learner_of(net: nn.Module, precision: str) -> Learner:
-    """What `geseg train` trains a net with: the same optimiser, loss and averaging for all."""
-    learner = Learner(net, LOSSES["dice+bce"], LEARNING_RATE, CPU, precision)  # type: ignore[arg-type]
+def learner_of(net: nn.Module, precision: str, dense: bool = False) -> Learner:
+    """What `geseg train` trains a net with, or would where it has no kernel; all else is the same for all."""
+    with mock.patch.object(library, "best_set", return_value=0) if dense else nullcontext():
+        learner = Learner(net, LOSSES["dice+bce"], LEARNING_RATE, CPU, precision)  # type: ignore[arg-type]
     if isinstance(net, E2cnnUNet):
         learner.average.train()  # else e2cnn adds the expanded kernels to its state, which is what is averaged
     return learner
@@ -65,7 +73,7 @@ def step_seconds(
     """Seconds of a step of each contender at its default widths, in turn; geseg's is the first."""
     torch.manual_seed(0)
     make, batch = nets(group, default_widths(group)), held_batch(size, side)
-    learners = {name: learner_of(make[name](), precision) for name in contenders}
+    learners = {name: learner_of(make[name](), precision, dense=name == "dense") for name in contenders}
     for name in contenders[1:]:
         take_faster_layout(learners[name], batch)
     sides = {name: partial(learner.step, *batch, done=0.5) for name, learner in learners.items()}
