@@ -1,9 +1,11 @@
 """One net while it learns: optimiser, schedule, averaged weights, and all of it in one file to resume from."""
 
 import copy
+import ctypes
 import dataclasses
 import json
 import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +25,8 @@ WARMUP = 0.05
 AVERAGE = 0.995
 """Share of the averaged weights that stays at each step: an average over about 200 steps."""
 WEIGHT_DECAY = 1e-4
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
+"""Options of glibc's mallopt(3)."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
@@ -67,6 +71,8 @@ class Learner:
 
     def __init__(self, net: UNet, loss: Loss, learning_rate: float, device: torch.device, precision: str) -> None:
         self.device, self.precision, self.loss = device, precision, loss
+        if device.type == "cpu":
+            keep_memory()
         self.net = net.to(device).train()
         self.kernel = device.type == "cpu" and precision == "fp32" and training.attach(self.net)
         """Whether geseg's own kernel computes the steerable convolutions."""
@@ -141,6 +147,17 @@ class Learner:
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
         self.steps = header["steps"]
         self.progress = Progress(**header["progress"])
+
+
+def keep_memory() -> None:
+    """Let this process keep the memory of maps that it lets go of, where the C library is glibc.
+
+    It would give large ones back, and get them again at the next step, page by page and filled with zeros.
+    """
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        for option, value in ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1), (M_TOP_PAD, 2**26)):
+            mallopt(option, value)
 
 
 def schedule(done: float) -> float:

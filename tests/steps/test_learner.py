@@ -1,3 +1,6 @@
+import platform
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ from geseg.errors import ConfigError, OutputError
 from geseg.model.group import Group
 from geseg.model.losses import LOSSES
 from geseg.model.unet import build
+from geseg.native import library
 from geseg.steps.learner import WARMUP, Learner, choose_precision, schedule
 
 CPU = torch.device("cpu")
@@ -89,3 +93,29 @@ def test_precisions() -> None:
     assert choose_precision("auto", CPU) in ("fp32", "bf16")
     with pytest.raises(ConfigError, match="precision 'fp8' is not known; choose auto, fp32 or bf16"):
         choose_precision("fp8", CPU)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="memory is as the C library has it")
+@pytest.mark.parametrize(("change", "keeps"), [("keep_memory()", True), ("", False)])
+def test_memory_of_maps_is_kept_from_step_to_step(change: str, keeps: bool) -> None:
+    """Else the system fills the maps of each step with zeros, page by page; the first steps make room for them."""
+    code = f"""
+import resource, torch
+from geseg.steps.learner import keep_memory
+{change}
+def step():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    maps = [torch.ones(millions * 1_000_000) for millions in (10, 3, 9, 10)]
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+print(min(step() for _ in range(8)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (int(done.stdout) < 1000) == keeps
+
+
+def test_the_kernel_learns_in_float32_alone(needs_kernel: None) -> None:
+    of = learner()
+    assert of.kernel == (library.best_set() >= library.AVX2)
+    assert not learner("bf16").kernel
+    assert not Learner(build(Group.parse("c1"), (2, 3)), LOSSES["dice+bce"], 1e-2, CPU, "fp32").kernel
+    assert all((conv.kernelised is not None) == of.kernel for conv in of.average.down[0].convs)
