@@ -47,13 +47,13 @@ def in_order(cells: Iterable[Cell], lead: Sequence[str]) -> list[Cell]:
     but `LAST`; then those. In each stage one seed after the other.
     """
     cells = list(cells)
-    amounts = sorted({cell.amount for cell in cells})
+    amounts = sorted({cell.amount for cell in cells} - {0})  # what learns from nothing is scored in no time
     key = {amounts[0], amounts[len(amounts) // 2], amounts[-1]}
 
     def stage(cell: Cell) -> int:
         if cell.net in LAST:
             return 2 + (cell.net != LAST[0])
-        return 0 if cell.net in lead and cell.amount in key else 1
+        return 0 if cell.amount == 0 or (cell.net in lead and cell.amount in key) else 1
 
     return sorted(cells, key=lambda cell: (stage(cell), cell.seed, cell.fold))
 
