@@ -194,10 +194,12 @@ def report(args: argparse.Namespace, records: list[Record]) -> None:
     tables = [
         grid.table(curves, f"{scoring.FIGURES[name]} in {BUDGETS[budget]}, photographs") + "\n"
         for (budget, name), curves in found.items()
+        if curves
     ]
     timed = [(record["cell"], record["steps"]) for record in records if record["cell"]["budget"] == "time"]
     taken = grid.gather(((c["net"], c["amount"], c["seed"], float(steps)) for c, steps in timed), ROWS)
-    tables.append(grid.table(taken, "Steps in equal time (of n trainings), photographs", digits=0) + "\n")
+    if taken:
+        tables.append(grid.table(taken, "Steps in equal time (of n trainings), photographs", digits=0) + "\n")
     grid.write_text(args.out / "table.md", "\n".join([*tables, CITED.format(folds=args.folds).strip()]))
     y = f"Dice ({args.folds} folds of the training half)"
     panels = [Panel(words.capitalize(), "training photographs", y, found[b, "dice"]) for b, words in BUDGETS.items()]
