@@ -148,6 +148,19 @@ def test_the_studies_are_those_of_the_results() -> None:
             lines[row["net"]].append(f"{row['mean']:.3f}")
     for net, cells in lines.items():
         assert f"| {' | '.join([net, *cells])} |" in section("What equivariance buys")
+    values = json.loads((ROOT / "examples" / "results" / "study-labels.json").read_text())
+    assert {cell["steps"] for cell in values["cells"]} == {0, 312}
+    words = {"plain + test-time": "plain, mean of 8 positions", "d4-tuned": "d4 from three other data sets (1 seed)"}
+    lines = {words.get(row["net"], row["net"]): [] for row in values["rows"]}
+    for row in values["rows"]:
+        if row["figure"] == "dice":
+            assert row["seeds"] == (1 if row["net"] == "d4-tuned" else 3)
+            spread = "" if row["std"] is None else f" ± {row['std']:.3f}"
+            lines[words.get(row["net"], row["net"])].append(f"{row['mean']:.3f}{spread}")
+    for name, cells in lines.items():
+        assert f"| {' | '.join([name, *[''] * (3 - len(cells)), *cells])} |".replace("|  |", "| |") in section(
+            "What equivariance buys"
+        )
 
 
 @pytest.mark.parametrize(
