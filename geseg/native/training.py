@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from geseg.model.fieldnorm import FieldNorm
@@ -20,7 +20,7 @@ from geseg.native.layer import Input, SteerableLayer
 from geseg.native.plan import SMALL, Plan, factorise
 
 
-def attach(net: UNet) -> bool:
+def attach(net: nn.Module) -> bool:
     """Let the kernel compute the steerable convolutions of a net, but for its head, and what lies between them.
 
     That is on the CPU, in float32 and float64; what the kernel cannot compute stays with torch. The state of the net,
@@ -29,16 +29,16 @@ def attach(net: UNet) -> bool:
     Returns:
         whether there is a kernel that is faster than torch here, and something for it to compute.
     """
-    convs = [module for module in net.modules() if isinstance(module, SteerableConv2d)]
-    if library.best_set() < library.AVX2 or not convs:
+    steerable = any(isinstance(module, SteerableConv2d) for module in net.modules())
+    if library.best_set() < library.AVX2 or not steerable:
         return False
-    for conv in convs:
-        if conv is not net.head:
-            conv.kernelised = Convolution(conv)
     for module in net.modules():
-        if isinstance(module, FieldNorm):
+        if isinstance(module, SteerableConv2d) and module.out_size == module.group.order:
+            module.kernelised = Convolution(module)
+        elif isinstance(module, FieldNorm):
             module.kernelised = NormReLU()
-    net.pool = pool
+        elif isinstance(module, UNet):
+            module.pool = pool
     return True
 
 

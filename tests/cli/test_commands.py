@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 import geseg
 from geseg.cli.app import COMMANDS, app
+from geseg.native import library
 from geseg.steps.evaluate import EvalConfig
 from geseg.steps.export import ExportConfig
 from geseg.steps.info import InfoConfig
@@ -124,12 +125,13 @@ def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_pat
     )  # fmt: skip
     assert code == 0, stderr
     net, dice, picture, following = stdout.splitlines()
-    assert net == f"{out}/model.safetensors: d4 of widths 1,2 (564 parameters) on cpu in fp32"
+    kernel = " with geseg's kernel" if library.best_set() >= library.AVX2 else ""
+    assert net == f"{out}/model.safetensors: d4 of widths 1,2 (564 parameters) on cpu in fp32{kernel}"
     assert re.fullmatch(r"validation Dice \d\.\d{4} at threshold 0\.5, epoch [12]; fixed threshold 0\.\d+", dice)
     assert picture == f"{out}/curves.png: loss and validation Dice of the epochs"
     assert following == f"next: geseg eval {out} {patch_file}"
     progress = stderr.splitlines()
-    assert progress[0].startswith("epoch 1/2, d4 of widths 1,2 (564 parameters) on cpu in fp32: 8 done in ")
+    assert progress[0].startswith(f"epoch 1/2, d4 of widths 1,2 (564 parameters) on cpu in fp32{kernel}: 8 done in ")
     assert re.match(r"epoch 2/2, val Dice 0\.\d{4} \(best 0\.\d{4}\), \d+ patches/s, 0 min left", progress[1])
 
 
