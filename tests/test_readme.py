@@ -150,6 +150,11 @@ def test_the_studies_are_those_of_the_results() -> None:
         assert f"| {' | '.join([net, *cells])} |" in section("What equivariance buys")
     values = json.loads((ROOT / "examples" / "results" / "study-labels.json").read_text())
     assert {cell["steps"] for cell in values["cells"]} == {0, 312}
+    taken: dict[str, list[float]] = {}
+    for cell in values["cells"]:
+        taken.setdefault(cell["cell"]["net"], []).append(cell["minutes"])
+    plain, d4 = (f"{np.median(taken[net]):.1f}" for net in ("plain", "d4"))
+    assert f"took {plain} minutes,\nscored in eight positions, and d4 {d4}." in section("What equivariance buys")
     words = {"plain + test-time": "plain, mean of 8 positions", "d4-tuned": "d4 from three other data sets (1 seed)"}
     lines = {words.get(row["net"], row["net"]): [] for row in values["rows"]}
     for row in values["rows"]:

@@ -1,7 +1,7 @@
 """Batch normalisation of fields, with the statistics and the affine map shared by the channels of a field."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import torch
 import torch.nn.functional as F
@@ -10,18 +10,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 
-class KernelisedNorm(Protocol):
-    """Computes a norm that learns together with the ReLU after it (see `geseg.native.between`)."""
-
-    def can(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether it computes with tensors of this kind."""
-        ...
-
-    def __call__(
-        self, x: Tensor, weight: Tensor, bias: Tensor, eps: float, over_processes: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The output, and the mean and (biased) variance of each field."""
-        ...
+OverProcesses: TypeAlias = Callable[[Tensor], Tensor]
+"""The mean of a tensor over the processes that learn together."""
+Norm: TypeAlias = Callable[[Tensor, Tensor, Tensor, float, OverProcesses], tuple[Tensor, Tensor, Tensor]]
+"""From maps, weight and bias of fields, and epsilon, to maps, and the mean and (biased) variance of each field."""
 
 
 def _alone(x: Tensor) -> Tensor:
@@ -42,7 +34,7 @@ class _SharedNorm(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         eps: float,
-        over_processes: Callable[[Tensor], Tensor],
+        over_processes: OverProcesses,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised `x`, and the mean and (biased) variance of each field."""
         per = x.shape[1] // len(weight)
@@ -79,6 +71,16 @@ class _SharedNorm(torch.autograd.Function):
         return dx, d_weight, d_bias, None, None
 
 
+def shared_norm(
+    x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, eps: float, over_processes: OverProcesses
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A `Norm` of torch's."""
+    y: tuple[Tensor, Tensor, Tensor] = _SharedNorm.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, eps, over_processes
+    )
+    return y
+
+
 class FieldNorm(nn.Module):
     """Batch normalisation with the statistics and the affine map shared by the |ρ| channels of a field.
 
@@ -98,8 +100,9 @@ class FieldNorm(nn.Module):
         self.fields, self.channels_per_field = fields, channels_per_field
         self.norm = nn.BatchNorm2d(fields)
         self.processes = 1
-        self.over_processes: Callable[[Tensor], Tensor] = _alone
-        self.kernelised: KernelisedNorm | None = None
+        self.over_processes: OverProcesses = _alone
+        self.kernelised: Norm | None = None
+        """What computes it together with the ReLU after it while it learns, where there is something that can."""
 
     def forward(self, x: Tensor) -> Tensor:
         norm, per = self.norm, self.channels_per_field
@@ -112,18 +115,16 @@ class FieldNorm(nn.Module):
             of_field = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
             mean, var, weight, bias = (t.repeat_interleave(per) for t in of_field)
             return F.batch_norm(x, mean, var, weight, bias, eps=norm.eps)
-        normed, mean, var = _SharedNorm.apply(  # type: ignore[no-untyped-call]
-            x, norm.weight, norm.bias, norm.eps, self.over_processes
-        )
+        normed, mean, var = shared_norm(x, norm.weight, norm.bias, norm.eps, self.over_processes)
         self._follow(mean, var, x.numel())
         return normed
 
     def rectified(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
         """The norm and the ReLU after it."""
-        norm, kernel = self.norm, self.kernelised
-        if kernel is None or not self.training or not kernel.can(x, norm.weight):
+        norm = self.norm
+        if self.kernelised is None or not self.training:
             return F.relu(self(x), inplace=True)
-        y, mean, var = kernel(x, norm.weight, norm.bias, norm.eps, self.over_processes)
+        y, mean, var = self.kernelised(x, norm.weight, norm.bias, norm.eps, self.over_processes)
         self._follow(mean, var, x.numel())
         return y
 

@@ -1,6 +1,5 @@
 """What lies between convolutions that learn on the kernel: norm with ReLU, and pooling, forward and backward."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +9,7 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from geseg.model.fieldnorm import OverProcesses, shared_norm
 from geseg.native import library
 from geseg.native.library import Between, Map
 
@@ -43,21 +43,17 @@ def pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
     return pooled
 
 
-class NormReLU:
-    """What computes a `FieldNorm` that learns, and the ReLU after it."""
-
-    def can(self, x: Tensor, weight: Tensor) -> bool:
-        """Whether it computes with these."""
-        return fits(x, weight)
-
-    def __call__(
-        self, x: Tensor, weight: Tensor, bias: Tensor, eps: float, over_processes: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """The output, and the mean and (biased) variance of each field."""
-        y: tuple[Tensor, Tensor, Tensor] = _NormReLU.apply(  # type: ignore[no-untyped-call]
-            x, weight, bias, eps, over_processes
-        )
-        return y
+def norm_relu(
+    x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, eps: float, over_processes: OverProcesses
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A norm of fields that learns (see `fieldnorm.Norm`), and the ReLU after it."""
+    if not fits(x, weight, bias):
+        normed, mean, var = shared_norm(x, weight, bias, eps, over_processes)
+        return normed.relu(), mean, var
+    y: tuple[Tensor, Tensor, Tensor] = _NormReLU.apply(  # type: ignore[no-untyped-call]
+        x, weight, bias, eps, over_processes
+    )
+    return y
 
 
 class _NormReLU(torch.autograd.Function):
@@ -68,7 +64,7 @@ class _NormReLU(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor,
         eps: float,
-        over_processes: Callable[[Tensor], Tensor],
+        over_processes: OverProcesses,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """ReLU(w x' + b) with x' = (x - m) / s; m and s are those of a field."""
         x = by_rows(x)

@@ -15,7 +15,7 @@ from geseg.model.group import Group
 from geseg.model.steerable import Part, SteerableConv2d, Upsampled
 from geseg.model.unet import UNet
 from geseg.native import library
-from geseg.native.between import NUMPY, NormReLU, by_rows, fits, map_of, pool
+from geseg.native.between import NUMPY, by_rows, fits, map_of, norm_relu, pool
 from geseg.native.layer import Input, SteerableLayer
 from geseg.native.plan import SMALL, Plan, factorise
 
@@ -36,7 +36,7 @@ def attach(net: nn.Module) -> bool:
         if isinstance(module, SteerableConv2d) and module.out_size == module.group.order:
             module.kernelised = Convolution(module)
         elif isinstance(module, FieldNorm):
-            module.kernelised = NormReLU()
+            module.kernelised = norm_relu
         elif isinstance(module, UNet):
             module.pool = pool
     return True

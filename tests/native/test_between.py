@@ -21,7 +21,7 @@ def a_norm(fields: int, per: int) -> tuple[FieldNorm, FieldNorm]:
     for values in (dense.norm.weight, dense.norm.bias):
         torch.nn.init.normal_(values)
     kernel = copy.deepcopy(dense)
-    kernel.kernelised = between.NormReLU()
+    kernel.kernelised = between.norm_relu
     return dense, kernel
 
 
@@ -66,6 +66,12 @@ def test_in_evaluation_torch_does_it() -> None:
     dense, kernel = a_norm(2, 4)
     x = torch.randn(2, 8, 6, 7, dtype=torch.double)
     assert torch.equal(kernel.eval().rectified(x), F.relu(dense.eval()(x)))
+
+
+def test_what_the_kernel_does_not_compute_with_is_left_to_torch() -> None:
+    dense, kernel = (norm.bfloat16() for norm in a_norm(2, 4))
+    x = torch.randn(2, 8, 6, 7).bfloat16()
+    assert torch.equal(kernel.rectified(x), dense.rectified(x))
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -88,8 +88,7 @@ def test_gradients_are_those_of_what_it_computes(name: str) -> None:
     """Numerically, with bias and a part that is upsampled."""
     conv = a_conv(name, bias=True)
     conv.kernelised = training.Convolution(conv)
-    x, low = (torch.randn(1, n * conv.in_size, s, s + 2, dtype=torch.double) for n, s in ((2, 4), (1, 2)))
-    low = torch.randn(1, conv.in_size, 2, 3, dtype=torch.double)
+    x, low = (torch.randn(1, n * conv.in_size, *s, dtype=torch.double) for n, s in ((2, (4, 6)), (1, (2, 3))))
     tensors = [conv.coefficients, conv.bias, x, low]
 
     def run(coefficients: Tensor, bias: Tensor, x: Tensor, low: Tensor) -> Tensor:
