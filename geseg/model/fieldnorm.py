@@ -9,7 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-
 OverProcesses: TypeAlias = Callable[[Tensor], Tensor]
 """The mean of a tensor over the processes that learn together."""
 Norm: TypeAlias = Callable[[Tensor, Tensor, Tensor, float, OverProcesses], tuple[Tensor, Tensor, Tensor]]

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.nn  # see `join`
 from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
@@ -78,7 +79,10 @@ def is_first() -> bool:
 def join(device: str) -> Iterator[Ranks]:
     """Meet the other processes that `torchrun` has started, if it has, each with a GPU of its own where there are some.
 
-    Of what they raise in the block one has to be told; the others are marked as told.
+    Of what they raise in the block one has to be told; the others are marked as told. At the end nothing may hold the
+    group: its threads would go on, and abort a process that ends meanwhile (pytorch/pytorch#190489). The defaults of
+    `torch.distributed.nn` hold the group that is there when it is first imported, at the latest by an optimiser; so it
+    is imported above.
 
     Raises:
         ConfigError, DeviceError: as `choose_device`.

@@ -54,6 +54,8 @@ def main(out: str) -> None:
         assert (is_first(), ranks.size, largest) == (ranks.rank == 0, 2, 1.5)
         if ranks.first:
             safetensors.torch.save_file(tensors, out)
+    threads = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").glob("*")}
+    assert not {name for name in threads if "gloo" in name}, "one that goes on can abort the process at its end"
 
 
 def test_two_processes_take_the_steps_of_one(tmp_path: Path) -> None:
