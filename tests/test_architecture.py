@@ -23,7 +23,7 @@ ALLOWED = {
 """Per part of the package, what it may import of geseg; "" is `geseg` itself (its version)."""
 TORCH = {"model", "steps"}
 """Parts that may import torch, and files beside them."""
-BESIDE = {"inference/torch_engine.py", "native/between.py", "native/training.py"}
+BESIDE = {"inference/torch_engine.py", "native/between.py", "native/training.py", "native/tritonlayer.py"}
 
 
 def imports(path: Path) -> set[str]:
@@ -60,6 +60,8 @@ def test_imports_only_go_down(path: Path) -> None:
             assert part(path) in TORCH or path.relative_to(PACKAGE).as_posix() in BESIDE, f"{path} imports torch"
         if top == "e2cnn":
             assert path.name == "kernels.py", f"{path} imports e2cnn"
+        if top == "triton":
+            assert path.name.startswith("triton"), f"{path} imports triton, which only builds of torch for CUDA bring"
         if top == "onnx":
             assert path.name in ("export.py", "onnxfile.py"), f"{path} imports onnx"
 

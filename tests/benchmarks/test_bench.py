@@ -111,6 +111,22 @@ def test_engines(record: Record, group: str, params: int) -> None:
         record(Row(what=what, against=words, figure=ratio(seconds["native"], seconds[name]), goal=goal, detail=detail))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_layer_on_a_gpu(record: Record) -> None:
+    seconds = child.call("gpu.layer_seconds", 30)
+    for name, words in (("forward", "forward"), ("learn", "forward and backward")):
+        ours, dense = seconds[f"triton {name}"], seconds[f"dense {name}"]
+        record(
+            Row(
+                what=f"d4 layer with 128 channels in Triton, bf16, 8 images of 256x256, {words}",
+                against="cuDNN on the dense kernel, channels last",
+                figure=ratio(ours, dense),
+                goal=1 / 1.3,
+                detail=both("ms", {"triton": ours, "dense": dense}, 1e3),
+            )
+        )
+
+
 @needs_proc
 def test_large_photograph(record: Record, work: Path) -> None:
     path = write_large(work / "large.tif", 4000)
