@@ -24,7 +24,7 @@ def train(
     fraction_of: Annotated[FractionOf, typer.Option(help="What the fraction counts.")] = FractionOf.images,
     loss: Annotated[Loss, typer.Option(help="Loss inside the field of view.")] = Loss.dice_bce,
     colour: Annotated[bool, typer.Option(help="Vary brightness, contrast, colour and texture.")] = True,
-    scale: Annotated[bool, typer.Option(help="Vary the scale from 0.67 to 1.5.")] = True,
+    scale: Annotated[bool, typer.Option(help="Vary the scale from 0.67 to 2.5.")] = True,
     mirror: Annotated[bool, typer.Option(help="Mirror at random.")] = True,
     rotation: Annotated[bool, typer.Option(help="Turn by random angles.")] = True,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over as many patches as the file has.")] = 12,

@@ -46,7 +46,7 @@ def test_ranges() -> None:
     drawn = draw(ALL, 0, 0, range(2000))
     scale = 1 / np.sqrt(np.abs(np.linalg.det(drawn.matrices)))
     assert SCALES[0] <= scale.min() < 0.69
-    assert 1.45 < scale.max() <= SCALES[1]
+    assert 2.4 < scale.max() <= SCALES[1]
     assert 0.45 < (np.linalg.det(drawn.matrices) < 0).mean() < 0.55
 
 
