@@ -21,7 +21,7 @@ from geseg.native.plan import SMALL, Plan, factorise
 
 
 def attach(net: nn.Module) -> bool:
-    """Let the kernel compute the steerable convolutions of a net and what lies between them; its head is a sum.
+    """Let the kernel compute the steerable convolutions of a net, but for its head, and what lies between them.
 
     That is on the CPU, in float32 and float64; what the kernel cannot compute stays with torch. The state of the net,
     the files that it is written to, and what it computes (but for rounding) are the same.
@@ -35,8 +35,6 @@ def attach(net: nn.Module) -> bool:
     for module in net.modules():
         if isinstance(module, SteerableConv2d) and module.out_size == module.group.order:
             module.kernelised = Convolution(module)
-        elif isinstance(module, SteerableConv2d):
-            module.kernelised = Head(module)
         elif isinstance(module, FieldNorm):
             module.kernelised = norm_relu
         elif isinstance(module, UNet):
@@ -94,29 +92,6 @@ class Convolution:
         else:
             self._layers[key] = SteerableLayer(self.plan, weights, None, NUMPY[dtype], relu=False)
         return self._layers[key]
-
-
-class Head:
-    """What computes a 1x1 convolution to one channel: a weighted sum, three times as fast as torch's convolution.
-
-    Args:
-        module: whose basis it takes.
-    """
-
-    def __init__(self, module: SteerableConv2d) -> None:
-        self.exact_basis, self.pixel = module.exact_basis, module.kernel_size * module.out_size == 1
-
-    def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
-        """Whether it computes with these: in one part, to one field of one channel."""
-        alone = len(coefficients) == len(parts) == 1 and isinstance(parts[0], Tensor)
-        return self.pixel and alone and fits(coefficients, *map(_tensor, parts))
-
-    def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
-        """Convolve; shapes are those of `SteerableConv2d`."""
-        (x,) = map(_tensor, parts)
-        weights = (coefficients[0] @ self.exact_basis.to(coefficients)).flatten()
-        y = (x * weights[:, None, None]).sum(1, keepdim=True)
-        return y if bias is None else y + bias
 
 
 class _Convolve(torch.autograd.Function):

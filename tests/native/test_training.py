@@ -66,19 +66,6 @@ def test_gradients_are_those_of_the_dense_path(name: str, rep: bases.Rep, kernel
     assert uses == (["run", "learn", "run"] if rep == "regular" else ["run", "learn"]) * 3
 
 
-@pytest.mark.parametrize("name", GROUPS)
-def test_a_head_is_that_of_the_dense_path(name: str) -> None:
-    dense = SteerableConv2d(Group.parse(name), Fields(3, "regular"), Fields(1, "trivial"), 1, bias=True).double()
-    kernel = copy.deepcopy(dense)
-    kernel.kernelised = head = training.Head(kernel)
-    x = torch.randn(2, 3 * dense.in_size, 5, 7, dtype=torch.double, requires_grad=True)
-    slope = torch.randn(2, 1, 5, 7, dtype=torch.double)
-    check_same(learned(kernel, [x], slope), learned(dense, [x], slope), 1e-14)
-    assert head.can(kernel.coefficients, [x])
-    assert not head.can(kernel.coefficients, [Upsampled(x)])
-    assert not head.can(torch.cat(2 * [kernel.coefficients]), [x]), "of more than one field"
-
-
 @pytest.mark.parametrize("upsampled", [(False, True), (True, False), (True, True)])
 def test_parts_of_which_some_are_upsampled(upsampled: tuple[bool, bool], uses: list[str]) -> None:
     """Some wider than what is added up at a time; of one row, of one column."""
