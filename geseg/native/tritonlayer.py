@@ -27,8 +27,9 @@ PIXELS = 64
 LEAST, MOST = 16, 64
 """Fields, or outputs, of a tile; fewer than 16 Triton does not multiply."""
 PARTS = 64
-"""Of a batch, at most, in the gradient of the weights: enough to keep a GPU busy."""
+"""Of the pixels of a batch, at most, in the gradient of the weights: enough to keep a GPU busy."""
 KINDS = (torch.float32, torch.bfloat16)
+"""The number types of maps; weights are rounded to that of the maps that they multiply."""
 
 
 def attach(net: nn.Module) -> None:
@@ -64,19 +65,14 @@ class Tables:
     def of(cls, plan: Plan, device: torch.device) -> "Tables":
         """The tables of a plan."""
         middle = plan.filters.shape[1] // 2
-        terms, factors, solutions, components = (
-            list[Sequence[int]](),
-            list[float](),
-            list[Sequence[int]](),
-            list[Sequence[int]](),
-        )
-        before = 0
+        terms, solutions, components = (list[tuple[int, ...]]() for _ in range(3))
+        factors, before = list[float](), 0
         for kernels, component in zip(responses(plan), plan.components, strict=True):
             first, copies = len(solutions), len(component.rows)
             for kernel in kernels:
                 places = np.argwhere(kernel)
                 solutions.append((len(terms), len(terms) + len(places), before, len(components)))
-                terms += [(channel, row - middle, column - middle) for channel, row, column in places]
+                terms += [(channel, row - middle, column - middle) for channel, row, column in places.tolist()]
                 factors += kernel[tuple(places.T)].tolist()
                 before += copies
             step = component.rows[1] - component.rows[0] if copies > 1 else 0
@@ -196,7 +192,7 @@ def _correlate(of: GPUConvolution, x: Tensor, slope: Tensor) -> Tensor:
     of_part = triton.cdiv(pixels, PARTS * PIXELS) * PIXELS
     parts = triton.cdiv(pixels, of_part)
     weights = sum(len(c.rows) * len(c.planes) for c in components) * in_fields * out_fields
-    sums = torch.zeros(parts, weights, device=x.device)
+    sums = torch.empty(parts, weights, device=x.device)
     most = max(len(component.rows) for component in components) * out_fields
     fields, outs = _tile(in_fields), _tile(most)
     grid = len(fixed.tables.solutions), triton.cdiv(in_fields, fields) * triton.cdiv(most, outs), parts

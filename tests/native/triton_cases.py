@@ -40,6 +40,9 @@ def a_pair(name: str, rep: bases.Rep = "regular", kernel_size: int = 3, fields: 
 def check_learned(pair: Sequence[SteerableConv2d], parts: Sequence[Part], tolerance: float) -> None:
     """Outputs, and gradients of all that has one."""
     tensors = [part.low if isinstance(part, Upsampled) else part for part in parts]
+    conv = pair[1]
+    assert conv.kernelised is not None
+    assert conv.kernelised.can(conv.coefficients, parts), "else both were the dense path"
     found, slope = [], None
     for net in pair:
         y = net(*parts)
@@ -99,7 +102,7 @@ def mend_products() -> None:
 
 
 def nets() -> None:
-    """A step of a whole net, with upsampled parts, leads to the same weights."""
+    """All gradients of a whole net, with upsampled parts."""
     torch.manual_seed(0)
     dense = build(Group.parse("c4"), (1, 2))
     other = copy.deepcopy(dense)
