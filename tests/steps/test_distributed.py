@@ -132,7 +132,7 @@ def test_torchrun_trains_what_one_process_trains(patch_file: Path, tmp_path: Pat
     one, two = (safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for name, tensor in one.items():
         if not name.endswith("num_batches_tracked"):
-            torch.testing.assert_close(two[name], tensor, atol=2e-3, rtol=0)
+            torch.testing.assert_close(two[name], tensor, atol=2e-3, rtol=1e-2)
 
 
 @pytest.mark.slow
