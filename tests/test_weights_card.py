@@ -21,6 +21,14 @@ def test_the_table_is_that_of_the_results() -> None:
             assert f"| {row['dataset']} | {row['images']} | {figures} |" in CARD
 
 
+def test_the_readme_says_the_same() -> None:
+    readme = RESULTS.parents[2].joinpath("README.md").read_text().replace("\n", " ")
+    for row in json.loads(RESULTS.read_text())["summary"]:
+        name = row["dataset"].upper()
+        if (row["region"], row["at"], row["by"]) == ("fov", "fixed", "model") and name != "ALL SETS":
+            assert f"{row['mean']['dice']:.2f} on {name}"[1:] in readme
+
+
 def test_the_validation_is_that_of_the_results() -> None:
     words = {"left out": "all but the one"}
     for row in json.loads(RESULTS.with_name("recipe.json").read_text())["rows"]:

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 SCALES = (2 / 3, 2.5)
 """A vessel is drawn at 0.67 to 2.5 times its width: fields of view of equal width in pixels span 30 to 60 degrees, and
-what is wide and blurred in the photographs of one camera is in none of another's (see geseg/weights/EXPERIMENTS.md)."""
+with 1.5 in place of 2.5 a net lost the wide vessels of a camera that it did not know (geseg/weights/EXPERIMENTS.md)."""
 UNSAMPLED = 0.35
 """Share of the patches that are only turned by quarter turns: turning the others takes away the noise of the camera,
 which the network has to know."""

@@ -61,16 +61,17 @@ class Convolution:
 
     def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
         """Whether the kernel computes with these. The gradient of an image is left to torch: nobody trains with it."""
-        tensors = [_tensor(part) for part in parts]
-        if self.turned is None and any(tensor.requires_grad for tensor in tensors):
-            return False
-        return fits(coefficients, *tensors)
+        return self.can_learn(parts) and fits(coefficients, *map(tensor_of, parts))
+
+    def can_learn(self, parts: Sequence[Part]) -> bool:
+        """Whether there is a gradient of these, where one is needed."""
+        return self.turned is not None or not any(tensor_of(part).requires_grad for part in parts)
 
     def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
         """Convolve; shapes are those of `SteerableConv2d`, with a bias per field."""
         upsampled = tuple(isinstance(part, Upsampled) for part in parts)
         y: Tensor = _Convolve.apply(  # type: ignore[no-untyped-call]
-            self, upsampled, coefficients, bias, *map(_tensor, parts)
+            self, upsampled, coefficients, bias, *map(tensor_of, parts)
         )
         return y
 
@@ -149,7 +150,8 @@ def _of_part(layer: SteerableLayer, slope: Tensor, part: Tensor, upsampled: bool
     return half
 
 
-def _tensor(part: Part) -> Tensor:
+def tensor_of(part: Part) -> Tensor:
+    """What a part of an input is in memory."""
     return part.low if isinstance(part, Upsampled) else part
 
 

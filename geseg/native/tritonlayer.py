@@ -20,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from geseg.model.steerable import Part, SteerableConv2d, Upsampled
 from geseg.native import tritonkernels
 from geseg.native.plan import Plan
-from geseg.native.training import Convolution
+from geseg.native.training import Convolution, tensor_of
 
 PIXELS = 64
 """Of a tile."""
@@ -100,20 +100,19 @@ class GPUConvolution:
     """
 
     def __init__(self, module: SteerableConv2d) -> None:
-        of = Convolution(module)
-        self.plan, self.turned = of.plan, of.turned
-        self.constants = functools.lru_cache(functools.partial(Constants.of, of))
+        self._of = Convolution(module)
+        self.plan = self._of.plan
+        self.constants = functools.lru_cache(functools.partial(Constants.of, self._of))
 
     def __deepcopy__(self, memo: object) -> "GPUConvolution":
         return self  # it holds no state of a module
 
     def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
         """Whether Triton computes with these. The gradient of an image is left to torch: nobody trains with it."""
-        tensors = [part.low if isinstance(part, Upsampled) else part for part in parts]
-        if self.turned is None and any(tensor.requires_grad for tensor in tensors):
-            return False
         placed = coefficients.device.type == "cuda" or triton.knobs.runtime.interpret
-        return placed and all(t.dtype in KINDS and t.device == coefficients.device for t in (coefficients, *tensors))
+        tensors = coefficients, *map(tensor_of, parts)
+        fit = all(tensor.dtype in KINDS and tensor.device == coefficients.device for tensor in tensors)
+        return placed and fit and self._of.can_learn(parts)
 
     def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
         """Convolve; shapes are those of `SteerableConv2d`, with a bias per field."""

@@ -78,9 +78,12 @@ def test_shifts_change_a_mask_a_little_unless_by_the_divisor() -> None:
 
 def test_a_shift_of_a_real_photograph_is_as_the_readme_says(real_data: Path) -> None:
     photograph = images.read_image(real_data / "DRIVE/test/images/08_test.tif")
-    share = flipped_when_moved(photograph, 5)
+    percent = {by: 100 * flipped_when_moved(photograph, by) for by in range(1, 9)}
     readme = Path(__file__).parents[2].joinpath("README.md").read_text()
-    assert f"{100 * share:.1f} % of the pixels inside the field of" in readme
+    assert f"{percent[5]:.1f} % of the pixels inside the field of" in readme
+    at_eight = percent.pop(8)
+    least, most = min(percent.values()), max(percent.values())
+    assert f"5 pixels, {least:.1f} to {most:.1f} % after 1 to 7, and {at_eight:.3f} % after 8, where" in readme
 
 
 def test_drawn_vessels_are_found() -> None:
