@@ -45,6 +45,8 @@ class OnnxHeader:
     """What goes in and comes out, in words."""
     diameters: tuple[float, float] | None = None
     """Of the narrowest and widest field of view that the net learned from, in pixels; others are scaled to it."""
+    calibre: float | None = None
+    """Mean width in pixels of the widest vessels among them; larger photographs that show wider ones are reduced."""
     format: int = FORMAT
 
     def to_json(self) -> str:
@@ -146,4 +148,6 @@ def _header(text: str, path: Path) -> OnnxHeader:
         raise ValueError(
             f"threshold {header.threshold}, divisor {header.divisor} or diameters {header.diameters} are out of range"
         )
+    if header.calibre is not None and not 0 < header.calibre < float("inf"):
+        raise ValueError(f"calibre {header.calibre} is out of range")
     return header

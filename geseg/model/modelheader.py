@@ -38,6 +38,8 @@ class ModelHeader:
     """Probability from which a pixel is a vessel, fixed on the validation images."""
     diameters: tuple[float, float] | None = None
     """Of the narrowest and widest field of view that it learned from, in pixels; others are scaled to it."""
+    calibre: float | None = None
+    """Mean width in pixels of the widest vessels among them; larger photographs that show wider ones are reduced."""
     training: dict[str, Any] = field(default_factory=dict)
     """Configuration, patch file (SHA-256), samples of each split, seed."""
     metrics: dict[str, float] = field(default_factory=dict)
@@ -74,6 +76,8 @@ class ModelHeader:
             raise ValueError(f"widths {list(header.widths)} or threshold {header.threshold} are out of range")
         if header.diameters is not None and not 0 < header.diameters[0] <= header.diameters[1] < float("inf"):
             raise ValueError(f"diameters {list(header.diameters)} are out of range")
+        if header.calibre is not None and not 0 < header.calibre < float("inf"):
+            raise ValueError(f"calibre {header.calibre} is out of range")
         return header
 
 

@@ -94,6 +94,7 @@ def _describe(header: ModelHeader, digest: str) -> OnnxHeader:
         threshold=header.threshold,
         normalisation=header.normalisation,
         diameters=header.diameters,
+        calibre=header.calibre,
         input=f"{INPUT}: float32[B, 3, H, W], RGB, normalised; H and W divisible by {header.divisor}",
         output=f"{OUTPUT}: float32[B, 1, H, W], probability in [0, 1] that a pixel is a vessel",
     )

@@ -55,8 +55,14 @@ class Lineage:
         found = [diameter for diameter in known if diameter is not None]
         return (min(found), max(found)) if found else None
 
-    def header(self, widths: tuple[int, ...], threshold: float | None, metrics: dict[str, float]) -> ModelHeader:
-        """Of the file of the weights; without a threshold of its own it has that of the model it started from."""
+    def header(
+        self, widths: tuple[int, ...], threshold: float | None, calibre: float | None, metrics: dict[str, float]
+    ) -> ModelHeader:
+        """Of the file of the weights.
+
+        Without a threshold of its own it has that of the model it started from; of both calibres it has the wider.
+        """
+        calibres = [c for c in (calibre, self.start.calibre if self.start else None) if c is not None]
         if threshold is None:
             threshold = self.start.threshold if self.start else 0.5
         return ModelHeader(
@@ -65,6 +71,7 @@ class Lineage:
             normalisation=NORMALISATION,
             threshold=threshold,
             diameters=self.diameters,
+            calibre=max(calibres, default=None),
             training=self._training(),
             metrics=metrics,
             versions=modelfile.versions(),

@@ -108,7 +108,7 @@ def load(
         raise ConfigError(f"threads is {threads}; expected 1 or more, or None for one per core")
     engine, path = _choose(place(Path(model)), engine, device)
     net, header, words, digest = _OPEN[engine](path, device, threads)
-    segmenter = Segmenter(net, header.divisor, header.diameters)
+    segmenter = Segmenter(net, header.divisor, header.diameters, header.calibre)
     return Model(segmenter, header.threshold, path, engine, words, digest)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
-from geseg.data import normalise, scale
+from geseg.data import calibre, normalise, scale
 from geseg.data.scale import Diameters
 from geseg.inference import tiling
 
@@ -25,13 +25,22 @@ class Ready:
         planes: normalised, at the scale of the net.
         wanted: the field of view at that scale: no tile is computed that lies outside of it.
         own: height and width of the photograph itself.
-        by: what it was scaled by.
+        by: what it was scaled by; the finest scale that comes into question.
+        coarsest: the coarsest one.
     """
 
     planes: Float32[np.ndarray, "3 h w"]
     wanted: Bool[np.ndarray, "h w"]
     own: tuple[int, int]
     by: float
+    coarsest: float
+
+    def at(self, by: float) -> "Ready":
+        """The same at a coarser scale."""
+        if by == self.by:
+            return self
+        shape = scale.scaled_shape(self.own, by)
+        return Ready(scale.resize(self.planes, shape), scale.shares(self.wanted, shape) > 0, self.own, by, by)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +52,14 @@ class Segmenter:
         divisor: what the sides of a tile must be divisible by.
         learned: how wide the fields of view were that the net learned from; others are brought to it, and their map
             back. None leaves every photograph as it is.
+        calibre: mean width in pixels of the widest vessels that it learned from; photographs that show wider ones are
+            reduced, too. None leaves that to the field of view.
     """
 
     net: tiling.Net
     divisor: int
     learned: Diameters | None
+    calibre: float | None = None
 
     def image(self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
         """Probability in [0, 1] that a pixel is a vessel, at the photograph's own size; meaningless outside the FOV."""
@@ -56,31 +68,75 @@ class Segmenter:
 
     def ready(self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Ready:
         """The first of three steps from a photograph to its map: all that can be done before the net is free."""
-        by = scale.factor(scale.diameter(fov), fov.shape, self.learned)
-        normalised = normalise.normalise(image, *normalise.statistics(image))
-        shape = scale.scaled_shape(fov.shape, by)
-        return Ready(scale.resize(normalised, shape), scale.shares(fov, shape) > 0, fov.shape, by)
+        return self._ready(normalise.normalise(image, *normalise.statistics(image)), fov, scale.diameter(fov))
 
     def run(self, ready: Ready) -> Float32[np.ndarray, "h w"]:
         """The second: the map at the scale of the net, which `scale.resize_probability` brings to the photograph's."""
-        height, width = ready.wanted.shape
-        layout = tiling.plan(height, width, self.divisor)
-        return tiling.run(ready.planes, self.net, layout, layout.near(ready.wanted, REACH))
+        if ready.coarsest == ready.by:
+            return self._map(ready)
+        first = self._map(ready.at(ready.coarsest))
+        by = self._choose(ready, first)
+        return first if by == ready.coarsest else self._map(ready.at(by))
 
     def whole(self, whole: "WholeImage") -> Float32[np.ndarray, "h w"]:
         """The same for an image of a patch file, with brightness, contrast and scale of its photograph.
 
         Those of the image itself, unless it was cut out of a photograph.
         """
-        mean, std = np.array(whole.record.mean), np.array(whole.record.std)
-        return self.planes(normalise.normalise(whole.image, mean, std), self.factor_of(whole))
+        ready = self._ready_whole(whole)
+        return scale.resize_probability(self.run(ready), ready.own)
 
-    def factor_of(self, whole: "WholeImage") -> float:
-        """What an image of a patch file is scaled by."""
-        return scale.factor(whole.record.diameter, whole.fov.shape, self.learned)
+    def scales_of(self, whole: "WholeImage") -> tuple[float, float]:
+        """What `whole` scales an image by before the net is free, and in the end."""
+        ready = self._ready_whole(whole)
+        if ready.coarsest == ready.by:
+            return ready.by, ready.by
+        return ready.by, self._choose(ready, self._map(ready.at(ready.coarsest)))
 
-    def planes(self, normalised: Float32[np.ndarray, "3 h w"], by: float) -> Float32[np.ndarray, "h w"]:
-        """The map of a normalised photograph that is segmented at `by` times its size."""
+    def planes(
+        self, normalised: Float32[np.ndarray, "3 h w"], scales: tuple[float, float]
+    ) -> Float32[np.ndarray, "h w"]:
+        """The map of a normalised photograph that is scaled as `scales_of` says."""
         own = normalised.shape[1:]
-        scaled = scale.resize(normalised, scale.scaled_shape(own, by))
-        return scale.resize_probability(tiling.segment(scaled, self.net, self.divisor), own)
+        for by in scales:
+            normalised = scale.resize(normalised, scale.scaled_shape(own, by))
+        return scale.resize_probability(tiling.segment(normalised, self.net, self.divisor), own)
+
+    def width_in(self, whole: "WholeImage") -> float | None:
+        """Mean width of the vessels of an image of a patch file, in pixels as the net takes it; None if there are few.
+
+        As `run` finds it: at the scale of the narrowest field of view that the net has learned from.
+        """
+        ready = self._ready_whole(whole)
+        narrowest = self.learned and (self.learned[0], self.learned[0])
+        coarse = ready.at(scale.factor(whole.record.diameter, ready.own, narrowest))
+        width = _width(coarse, self._map(coarse))
+        return None if width is None else width * ready.by
+
+    def _ready_whole(self, whole: "WholeImage") -> Ready:
+        mean, std = np.array(whole.record.mean), np.array(whole.record.std)
+        return self._ready(normalise.normalise(whole.image, mean, std), whole.fov, whole.record.diameter)
+
+    def _ready(
+        self, normalised: Float32[np.ndarray, "3 h w"], fov: Bool[np.ndarray, "h w"], wide: float | None
+    ) -> Ready:
+        coarsest, by = calibre.span(wide, fov.shape, self.learned, self.calibre)
+        shape = scale.scaled_shape(fov.shape, by)
+        return Ready(scale.resize(normalised, shape), scale.shares(fov, shape) > 0, fov.shape, by, coarsest)
+
+    def _map(self, ready: Ready) -> Float32[np.ndarray, "h w"]:
+        height, width = ready.wanted.shape
+        layout = tiling.plan(height, width, self.divisor)
+        return tiling.run(ready.planes, self.net, layout, layout.near(ready.wanted, REACH))
+
+    def _choose(self, ready: Ready, first: Float32[np.ndarray, "h w"]) -> float:
+        """At which scale to segment a photograph, of which the map at the coarsest one is known."""
+        assert self.calibre is not None  # else there is nothing to choose from
+        width = _width(ready.at(ready.coarsest), first)
+        return calibre.choose(ready.coarsest, ready.by, width, self.calibre)
+
+
+def _width(ready: Ready, probability: Float32[np.ndarray, "h w"]) -> float | None:
+    """Mean width of the vessels of a map, in pixels of the photograph."""
+    width = calibre.mean_width((probability >= 0.5) & ready.wanted)
+    return None if width is None else width / ready.by

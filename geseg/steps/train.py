@@ -246,11 +246,12 @@ class _Run:
         return f"{self.config.group} of widths {widths} ({parameters}) on {where}"
 
     def _header(self, score: Score) -> ModelHeader:
-        threshold, metrics = None, {}
+        threshold, calibre, metrics = None, None, {}
         if score.maps:
             threshold, best = self.validation.best_threshold(score)
+            calibre = self.validation.calibre(self.learner.average, str(self.learner.device), self.lineage.diameters)
             metrics = {"val_dice_at_threshold": best, "val_dice_at_0.5": score.dice}
-        return self.lineage.header(self.learner.net.widths, threshold, metrics)
+        return self.lineage.header(self.learner.net.widths, threshold, calibre, metrics)
 
     def finish(self) -> TrainResult:
         """Draw the curves, which one looks at now, and tell how it went."""

@@ -52,14 +52,23 @@ class Validation:
         """
         if not self.wholes:
             return Score(math.nan, ())
-        engine = _stoppable(Halving(TorchEngine(restrict(net), device)), stop)
-        segmenter = Segmenter(engine, net.divisor, learned)
+        segmenter = _segmenter(net, device, learned, stop)
         maps = tuple(segmenter.whole(whole) for whole in self.wholes)
         return Score(overlap.mean_dice(maps, self.labels, self.fovs), maps)
 
     def best_threshold(self, score: Score) -> tuple[float, float]:
         """The threshold with the highest mean Dice over the images, and that Dice."""
         return overlap.best_threshold(score.maps, self.labels, self.fovs)
+
+    def calibre(self, net: UNet, device: str, learned: Diameters | None) -> float | None:
+        """Mean width in pixels of the vessels of the image in which a net finds the widest; None if it finds few."""
+        segmenter = _segmenter(net, device, learned, never)
+        widths = [segmenter.width_in(whole) for whole in self.wholes]
+        return max((width for width in widths if width is not None), default=None)
+
+
+def _segmenter(net: UNet, device: str, learned: Diameters | None, stop: Stop) -> Segmenter:
+    return Segmenter(_stoppable(Halving(TorchEngine(restrict(net), device)), stop), net.divisor, learned)
 
 
 def _stoppable(net: Net, stop: Stop) -> Net:

@@ -84,6 +84,7 @@ def test_an_unknown_format(tmp_path: Path) -> None:
         "{}",
         '{"format": 1}',
         json.dumps({**json.loads(HEADER.to_json()), "threshold": "high"}),
+        json.dumps({**json.loads(HEADER.to_json()), "calibre": 0}),
         json.dumps({**json.loads(HEADER.to_json()), "extra": 1}),
     ],
 )

@@ -130,6 +130,7 @@ def test_of_another_program(tmp_path: Path) -> None:
         ({"threshold": float("nan")}, "are out of range"),
         ({"threshold": "high"}, 'threshold is "high", expected float'),
         ({"diameters": [9, 3]}, "are out of range"),
+        ({"calibre": -1}, "calibre -1.0 is out of range"),
         ({"format": [1]}, r"its format is number \[1\], written by geseg unknown"),
         ({"training": {"samples": {"train": ["drive/21"]}}}, r"training.samples.train is \["),
         ({"metrics": [[[]]]}, "metrics is"),

@@ -31,6 +31,8 @@ def test_one_file_of_plain_convolutions(run_folder: Path, tmp_path: Path) -> Non
     header = read_header(result.out)
     assert header.model_sha256 == sha256(run_folder / "model.safetensors")
     assert (header.group, header.widths, header.divisor) == ("d4", (1, 2, 2), 4)
+    learned = modelfile.load(run_folder / "model.safetensors")[1]
+    assert (header.diameters, header.calibre) == (learned.diameters, learned.calibre)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4), (3, 64, 20), (2, 12, 128)])

@@ -203,6 +203,7 @@ def test_training_goes_on_from_a_model(config: TrainConfig, alone: TrainConfig) 
     assert new.diameters is not None
     assert old.diameters is not None
     assert new.diameters[0] <= old.diameters[0] <= old.diameters[1] <= new.diameters[1]
+    assert new.calibre == old.calibre, "it has no validation image of its own"
 
 
 def test_the_learning_rate_of_tuning_is_lower(config: TrainConfig) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from geseg.data.drawn import draw
+from geseg.data.normalise import normalise, statistics
+from geseg.data.patchfile import SampleRecord, WholeImage
 from geseg.steps.segmenting import Segmenter
 
 
@@ -43,3 +45,68 @@ def test_a_scaled_photograph_turns_with_its_map() -> None:
         np.testing.assert_allclose(turned, np.rot90(straight, turns), atol=1e-4)
     mirrored = segmenter.image(np.ascontiguousarray(drawing.image[:, ::-1]), np.ascontiguousarray(drawing.fov[:, ::-1]))
     np.testing.assert_allclose(mirrored, straight[:, ::-1], atol=1e-4)
+
+
+def stripes(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """A photograph whose vessels are all as wide, and its field of view of 840 pixels."""
+    y, x = np.ogrid[:896, :896]
+    fov = np.hypot(y - 447.5, x - 447.5) < 420
+    vessel = ((x + 40) % 60 < width) | (y < 0)
+    return np.where(fov, np.where(vessel, 40, 150), 0)[:, :, None].repeat(3, 2).astype(np.uint8), fov
+
+
+@pytest.mark.parametrize(
+    ("width", "seen"),
+    [(6, {(432, 432), (512, 512)}), (12, {(432, 432), (528, 528)}), (20, {(432, 432)})],
+)
+def test_vessels_are_brought_to_the_width_that_the_net_knows(width: int, seen: set[tuple[int, int]]) -> None:
+    """The net looks at the scale of the narrowest field of view first; where that is the answer, only once.
+
+    Then the whole photograph, in tiles of 512, or reduced to what one tile takes.
+    """
+    image, fov = stripes(width)
+    net = Darkness()
+    segmenter = Segmenter(net, 8, (400.0, 840.0), calibre=8.0)
+    probability = segmenter.image(image, fov)
+    assert net.sizes == seen
+    assert probability.shape == (896, 896)
+    assert ((probability > 0.5) == (image[:, :, 1] == 40))[fov].mean() > 0.93
+
+
+def test_a_reduced_photograph_turns_with_its_map() -> None:
+    image, fov = stripes(12)
+    segmenter = Segmenter(Darkness(), 8, (400.0, 840.0), calibre=8.0)
+    straight = segmenter.image(image, fov)
+    for turns in (1, 2, 3):
+        turned = segmenter.image(np.rot90(image, turns).copy(), np.rot90(fov, turns).copy())
+        np.testing.assert_allclose(turned, np.rot90(straight, turns), atol=1e-4)
+    mirrored = segmenter.image(image[:, ::-1].copy(), fov[:, ::-1].copy())
+    np.testing.assert_allclose(mirrored, straight[:, ::-1], atol=1e-4)
+
+
+def sample(width: int) -> WholeImage:
+    image, fov = stripes(width)
+    mean, std = (tuple(values.tolist()) for values in statistics(image))
+    words = {"dataset": "stripes", "id": "1", "stem": "1", "person": "1", "split": "val", "fov": "found"}
+    sizes = {"height": 896, "width": 896, "diameter": 840.0, "mean": mean, "std": std, "patches": 0, "labelled": False}
+    hashes = dict.fromkeys(("image_sha256", "label_sha256", "fov_sha256", "second_sha256"), "")
+    return WholeImage(SampleRecord(**words, **sizes, **hashes), image, None, fov)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("width", [6, 12, 20])
+def test_an_image_of_a_patch_file_has_the_scale_of_its_photograph(width: int) -> None:
+    segmenter, (image, fov) = Segmenter(Darkness(), 8, (400.0, 840.0), calibre=8.0), stripes(width)
+    whole = sample(width)
+    np.testing.assert_array_equal(segmenter.whole(whole)[fov], segmenter.image(image, fov)[fov])
+    planes = segmenter.planes(normalise(image, *statistics(image)), segmenter.scales_of(whole))
+    np.testing.assert_allclose(planes[fov], segmenter.image(image, fov)[fov], atol=1e-5)
+
+
+def test_the_width_that_a_net_has_learned_is_that_at_its_scale() -> None:
+    """A photograph that is reduced to be learned from shows narrower vessels then."""
+    for low, high, expected in ((840.0, 840.0, 12), (420.0, 840.0, 12), (420.0, 420.0, 6)):
+        width = Segmenter(Darkness(), 8, (low, high)).width_in(sample(12))
+        assert width is not None
+        assert width == pytest.approx(expected, rel=0.25)
+    blind = Segmenter(lambda tiles: np.zeros_like(tiles[:, 0]), 8, (840.0, 840.0))
+    assert blind.width_in(sample(12)) is None
