@@ -21,7 +21,7 @@ def main() -> None:
     parser.add_argument("sources", nargs="+", type=Path, help="folders of data sets, in the order above")
     parser.add_argument("-o", "--out", type=Path, default=Path("weights"), help="run folder to write")
     parser.add_argument("--patches-per-image", type=int, default=64)
-    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=12)
     words = parser.parse_args()
     patches = words.out.with_suffix(".h5")
     if not patches.exists():

@@ -44,6 +44,14 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class ScaledMap:
+    """A map of probabilities as the net gave it, for a photograph scaled by `by`."""
+
+    probability: Float32[np.ndarray, "h w"]
+    by: float
+
+
+@dataclass(frozen=True, slots=True)
 class Segmenter:
     """What turns photographs of any size and camera into probabilities.
 
@@ -64,19 +72,18 @@ class Segmenter:
     def image(self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
         """Probability in [0, 1] that a pixel is a vessel, at the photograph's own size; meaningless outside the FOV."""
         ready = self.ready(image, fov)
-        return scale.resize_probability(self.run(ready), ready.own)
+        return scale.resize_probability(self.run(ready).probability, ready.own)
 
     def ready(self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Ready:
         """The first of three steps from a photograph to its map: all that can be done before the net is free."""
         return self._ready(normalise.normalise(image, *normalise.statistics(image)), fov, scale.diameter(fov))
 
-    def run(self, ready: Ready) -> Float32[np.ndarray, "h w"]:
+    def run(self, ready: Ready) -> ScaledMap:
         """The second: the map at the scale of the net, which `scale.resize_probability` brings to the photograph's."""
         if ready.coarsest == ready.by:
             return self._map(ready)
-        first = self._map(ready.at(ready.coarsest))
-        by = self._choose(ready, first)
-        return first if by == ready.coarsest else self._map(ready.at(by))
+        by, first = self._look(ready)
+        return first if by == first.by else self._map(ready.at(by))
 
     def whole(self, whole: "WholeImage") -> Float32[np.ndarray, "h w"]:
         """The same for an image of a patch file, with brightness, contrast and scale of its photograph.
@@ -84,14 +91,12 @@ class Segmenter:
         Those of the image itself, unless it was cut out of a photograph.
         """
         ready = self._ready_whole(whole)
-        return scale.resize_probability(self.run(ready), ready.own)
+        return scale.resize_probability(self.run(ready).probability, ready.own)
 
     def scales_of(self, whole: "WholeImage") -> tuple[float, float]:
         """What `whole` scales an image by before the net is free, and in the end."""
         ready = self._ready_whole(whole)
-        if ready.coarsest == ready.by:
-            return ready.by, ready.by
-        return ready.by, self._choose(ready, self._map(ready.at(ready.coarsest)))
+        return ready.by, ready.by if ready.coarsest == ready.by else self._look(ready)[0]
 
     def planes(
         self, normalised: Float32[np.ndarray, "3 h w"], scales: tuple[float, float]
@@ -109,8 +114,7 @@ class Segmenter:
         """
         ready = self._ready_whole(whole)
         narrowest = self.learned and (self.learned[0], self.learned[0])
-        coarse = ready.at(scale.factor(whole.record.diameter, ready.own, narrowest))
-        width = _width(coarse, self._map(coarse))
+        width = self._measure(ready.at(scale.factor(whole.record.diameter, ready.own, narrowest)))[0]
         return None if width is None else width * ready.by
 
     def _ready_whole(self, whole: "WholeImage") -> Ready:
@@ -124,19 +128,19 @@ class Segmenter:
         shape = scale.scaled_shape(fov.shape, by)
         return Ready(scale.resize(normalised, shape), scale.shares(fov, shape) > 0, fov.shape, by, coarsest)
 
-    def _map(self, ready: Ready) -> Float32[np.ndarray, "h w"]:
+    def _map(self, ready: Ready) -> ScaledMap:
         height, width = ready.wanted.shape
         layout = tiling.plan(height, width, self.divisor)
-        return tiling.run(ready.planes, self.net, layout, layout.near(ready.wanted, REACH))
+        return ScaledMap(tiling.run(ready.planes, self.net, layout, layout.near(ready.wanted, REACH)), ready.by)
 
-    def _choose(self, ready: Ready, first: Float32[np.ndarray, "h w"]) -> float:
-        """At which scale to segment a photograph, of which the map at the coarsest one is known."""
-        assert self.calibre is not None  # else there is nothing to choose from
-        width = _width(ready.at(ready.coarsest), first)
-        return calibre.choose(ready.coarsest, ready.by, width, self.calibre)
+    def _look(self, ready: Ready) -> tuple[float, ScaledMap]:
+        """The scale to segment a photograph at, and the map at the coarsest one, which decides it."""
+        assert self.calibre is not None, "without it there is but one scale"
+        width, first = self._measure(ready.at(ready.coarsest))
+        return calibre.choose(ready.coarsest, ready.by, width, self.calibre), first
 
-
-def _width(ready: Ready, probability: Float32[np.ndarray, "h w"]) -> float | None:
-    """Mean width of the vessels of a map, in pixels of the photograph."""
-    width = calibre.mean_width((probability >= 0.5) & ready.wanted)
-    return None if width is None else width / ready.by
+    def _measure(self, ready: Ready) -> tuple[float | None, ScaledMap]:
+        """Mean width of the vessels, in pixels of the photograph, and the map that shows them."""
+        found = self._map(ready)
+        width = calibre.mean_width((found.probability >= 0.5) & ready.wanted)
+        return None if width is None else width / ready.by, found

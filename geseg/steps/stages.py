@@ -18,7 +18,7 @@ from geseg.steps.jobs import Job
 from geseg.steps.origin import Header, Origin, digest_of
 from geseg.steps.predictreport import ImageRow
 from geseg.steps.review import Trust, judge
-from geseg.steps.segmenting import Ready, Segmenter
+from geseg.steps.segmenting import Ready, ScaledMap, Segmenter
 
 if TYPE_CHECKING:  # a start without it is faster
     from geseg.metrics.morphometry import Morphometry
@@ -62,7 +62,7 @@ class Course:
         self._seconds = 0.0
         self._reason: str | None = None
         self._photograph: Photograph | None = None
-        self._map: Float32[np.ndarray, "h w"] | None = None
+        self._map: ScaledMap | None = None
         self._trust: Trust | None = None
 
     def read(self, segmenter: Segmenter) -> None:
@@ -119,16 +119,16 @@ def read(path: Path, segmenter: Segmenter) -> Photograph:
     return Photograph(image, view, digest, quality.measure(image, view), segmenter.ready(image, view))
 
 
-def segment(photograph: Photograph, segmenter: Segmenter) -> Float32[np.ndarray, "h w"]:
-    """Run the net; the map has the scale of the net."""
+def segment(photograph: Photograph, segmenter: Segmenter) -> ScaledMap:
+    """Run the net."""
     return segmenter.run(photograph.ready)
 
 
-def conclude(photograph: Photograph, raw: Float32[np.ndarray, "h w"], origin: Origin) -> Segmented:
+def conclude(photograph: Photograph, raw: ScaledMap, origin: Origin) -> Segmented:
     """Bring the map of the net to the size of the photograph, and judge it."""
-    inside, ready = photograph.fov, photograph.ready
-    probability = np.where(inside, scale.resize_probability(raw, ready.own), np.float32(0))
-    trust = judge(photograph.quality, inside, probability, origin.threshold, ready.by)
+    inside = photograph.fov
+    probability = np.where(inside, scale.resize_probability(raw.probability, inside.shape), np.float32(0))
+    trust = judge(photograph.quality, inside, probability, origin.threshold, raw.by)
     return Segmented(probability, probability >= origin.threshold, Header(origin, photograph.sha256, trust))
 
 

@@ -98,7 +98,9 @@ def test_an_image_of_a_patch_file_has_the_scale_of_its_photograph(width: int) ->
     segmenter, (image, fov) = Segmenter(Darkness(), 8, (400.0, 840.0), calibre=8.0), stripes(width)
     whole = sample(width)
     np.testing.assert_array_equal(segmenter.whole(whole)[fov], segmenter.image(image, fov)[fov])
-    planes = segmenter.planes(normalise(image, *statistics(image)), segmenter.scales_of(whole))
+    scales = segmenter.scales_of(whole)
+    assert segmenter.run(segmenter.ready(image, fov)).by == scales[1]
+    planes = segmenter.planes(normalise(image, *statistics(image)), scales)
     np.testing.assert_allclose(planes[fov], segmenter.image(image, fov)[fov], atol=1e-5)
 
 
