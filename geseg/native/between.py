@@ -1,5 +1,6 @@
 """What lies between convolutions that learn on the kernel: norm with ReLU, and pooling, forward and backward."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,12 @@ def fits(*tensors: Tensor) -> bool:
 def by_rows(tensor: Tensor) -> Tensor:
     """The same with the columns of each channel side by side, as the kernel reads them."""
     return tensor if tensor.stride(3) == 1 else tensor.contiguous()
+
+
+def new_maps(like: Tensor, shape: Sequence[int]) -> Tensor:
+    """Memory for maps in which the rows of all channels lie side by side, as the kernel computes them."""
+    images, channels, height, width = shape
+    return like.new_empty(images, height, channels, width).transpose(1, 2)
 
 
 def map_of(tensor: Tensor) -> Map:
@@ -68,7 +75,7 @@ class _NormReLU(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """ReLU(w x' + b) with x' = (x - m) / s; m and s are those of a field."""
         x = by_rows(x)
-        fields, pixels, z = len(weight), x[0, 0].numel(), torch.empty_like(x, memory_format=torch.contiguous_format)
+        fields, pixels, z = len(weight), x[0, 0].numel(), new_maps(x, x.shape)
         means, squares = (torch.from_numpy(part) for part in _summed(MEASURE, fields, {"in": x}))
         mean = over_processes(means.mean((0, 2)))
         var = over_processes((squares / pixels + (means - mean[:, None]).square()).mean((0, 2)))
@@ -92,7 +99,7 @@ class _NormReLU(torch.autograd.Function):
         d_weight = product * per_s
         mean_dy, mean_product = (ctx.over_processes(t / values) for t in (d_bias, d_weight))
         of_x = -scale * mean_product * per_s
-        dx = torch.empty_like(z)
+        dx = new_maps(z, z.shape)
         factors = _factors(x, scale, of_x, -scale * mean_dy - of_x * mean)
         _do(DENORMALISE, maps | {"back": dx}, factors)
         return dx, d_weight.to(x.dtype), d_bias.to(x.dtype), None, None
@@ -104,7 +111,7 @@ class _Pool(torch.autograd.Function):
         """The largest of 2x2."""
         x = by_rows(x)
         images, channels, height, width = x.shape
-        pooled = x.new_empty(images, channels, height // 2, width // 2)
+        pooled = new_maps(x, (images, channels, height // 2, width // 2))
         _do(POOL, {"in": x, "out": pooled}, smaller=pooled)
         ctx.save_for_backward(x, pooled)
         return pooled
@@ -114,7 +121,7 @@ class _Pool(torch.autograd.Function):
     def backward(ctx: Any, slope: Tensor) -> Tensor:  # noqa: ANN401
         """To where the largest is."""
         x, pooled = ctx.saved_tensors
-        dx = torch.empty_like(x, memory_format=torch.contiguous_format)
+        dx = new_maps(x, x.shape)
         _do(UNPOOL, {"in": x, "out": pooled, "slope": by_rows(slope), "back": dx}, smaller=pooled)
         return dx
 

@@ -21,8 +21,8 @@ static void add_rows(const Map *in, int image, int channel, int y, int x, int co
 // Rows first .. last - 1 of all channels of an image of `out`, which is height x width; `in` is twice as large.
 void JOIN(halve_, SUFFIX)(const Map *in, const Map *out, int32_t image, int32_t channels, int32_t height, int32_t width,
                           int32_t first, int32_t last) {
-    for (int c = 0; c < channels; c++)
-        for (int y = first; y < last; y++)
+    for (int y = first; y < last; y++)
+        for (int c = 0; c < channels; c++)
             for (int x = 0; x < width; x += HALF_BLOCK) {
                 REAL sum[2 * HALF_BLOCK + 2], *to = at(out, image, c, y) + x;
                 const int count = width - x < HALF_BLOCK ? width - x : HALF_BLOCK;

@@ -15,7 +15,7 @@ from geseg.model.group import Group
 from geseg.model.steerable import Part, SteerableConv2d, Upsampled
 from geseg.model.unet import UNet
 from geseg.native import library
-from geseg.native.between import NUMPY, by_rows, fits, map_of, norm_relu, pool
+from geseg.native.between import NUMPY, by_rows, fits, map_of, new_maps, norm_relu, pool
 from geseg.native.layer import Input, SteerableLayer
 from geseg.native.plan import SMALL, Plan, factorise
 
@@ -110,7 +110,7 @@ class _Convolve(torch.autograd.Function):
         ctx.of, ctx.upsampled, layer = of, upsampled, of.layer(coefficients)
         ctx.save_for_backward(coefficients, *parts)
         images, height, width = _shape(parts[0], 2 if upsampled[0] else 1)
-        y = coefficients.new_empty(images, layer.out_fields * of.plan.out_size, height, width)
+        y = new_maps(parts[0], (images, layer.out_fields * of.plan.out_size, height, width))
         inputs = _inputs(of.plan, parts, upsampled)
         layer(inputs, (images, height, width), map_of(y), threads=torch.get_num_threads())
         return y if bias is None else y.add_(bias.repeat_interleave(of.plan.out_size)[:, None, None])
@@ -140,11 +140,11 @@ class _Convolve(torch.autograd.Function):
 def _of_part(layer: SteerableLayer, slope: Tensor, part: Tensor, upsampled: bool) -> Tensor:
     """The gradient of a part of the input, from the layer that gives it."""
     shape, threads = _shape(slope), torch.get_num_threads()
-    full = slope.new_empty(shape[0], part.shape[1], *shape[1:])
+    full = new_maps(slope, (shape[0], part.shape[1], *shape[1:]))
     layer([Input(map_of(slope), layer.in_fields)], shape, map_of(full), threads=threads)
     if not upsampled:
         return full
-    half = torch.empty_like(part, memory_format=torch.contiguous_format)
+    half = new_maps(part, part.shape)
     images, channels, height, width = half.shape
     library.halve(map_of(full), map_of(half), (images, channels, height, width), NUMPY[slope.dtype], threads)
     return half
