@@ -2,9 +2,8 @@
 
     python examples/validate_recipe.py drive/ chasedb1/ stare/ hrf/ -o validation
 
-Asked: what may be expected of a net that `geseg prepare --patch-size 256 --patches-per-image 64` and `geseg train
---batch-size 4 --epochs 12` make of the training halves of several data sets? Three times, each on photographs (of
-people) that the net has not seen:
+Asked: what may be expected of a net that train_weights.py makes of the training halves of several data sets? Three
+times, each on photographs (of people) that the net has not seen:
 
 - folds: trained on all sets but a fifth of the people of each, scored on these: cameras and annotators that are known;
 - left out: trained on all sets but one, scored on that one: a camera and an annotator that are not;
@@ -37,7 +36,7 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.runfolder import STATE
 from geseg.steps.trainconfig import TrainConfig
 
-TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": 1, "folds": 2, "params": training.TINY_PARAMS}
+TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "folds": 2, "params": training.TINY_PARAMS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +61,8 @@ def main() -> None:
     parser.add_argument("--group", default="d4", help="default: %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of the training people (default: %(default)s)")
-    numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "epochs": 12, "folds": 5, "params": 62_500}
+    parser.add_argument("--epochs", type=int, nargs="+", default=[5, 4], help="of each cycle (default: 5 4)")
+    numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
     args = grid.parse(parser, TINY)
@@ -112,18 +112,16 @@ def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, st
         val_fraction=args.val_fraction,
     )
     training.write_patches(config, *sides[part.protocol, part.part])
-    steps = training.run(
-        TrainConfig(
-            patches=patches,
-            out=run,
-            group=args.group,
-            params=args.params,
-            epochs=args.epochs,
-            batch_size=args.batch_size,
-            seed=part.seed,
-            device=args.device,
-        )
+    recipe = TrainConfig(
+        patches=patches,
+        out=run,
+        group=args.group,
+        params=args.params,
+        batch_size=args.batch_size,
+        seed=part.seed,
+        device=args.device,
     )
+    steps = training.run_cycles(recipe, args.epochs)
     model = models.load(run, device=args.device)
     with PatchFile.open(patches) as file:
         figures = scoring.score(file.whole("test"), model.segmenter.whole, model.threshold)

@@ -27,6 +27,9 @@ BATCH = 8
 """Patches per step of all nets that are compared."""
 ENDLESS = 1_000_000
 """Epochs of a training that ends when its time is over."""
+AGAIN = 0.01
+"""Peak learning rate of a cycle that goes on from the weights of another one (restarts of the schedule: Loshchilov &
+Hutter 2017, arXiv:1608.03983)."""
 TINY_PARAMS = 3_010
 """Met by plain, c4 and d4 nets: for trials that take seconds."""
 
@@ -124,6 +127,19 @@ def run(config: TrainConfig) -> int:
     train.run(dataclasses.replace(config, resume=state.is_file(), overwrite=not state.is_file()))
     with safetensors.safe_open(state, framework="numpy") as file:
         return int(json.loads(file.metadata()["geseg"])["steps"])
+
+
+def run_cycles(config: TrainConfig, epochs: Sequence[int]) -> int:
+    """Train in cycles of so many epochs, each from the weights of the one before; how many steps they took in all.
+
+    The last one writes the run folder of `config`, those before it folders beside it: weights-1, weights-2, weights.
+    """
+    assert config.out is not None, "a study names its run folders"
+    folders = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(epochs))] + [config.out]
+    steps = run(dataclasses.replace(config, out=folders[0], epochs=epochs[0]))
+    for start, out, count in zip(folders, folders[1:], epochs[1:], strict=False):
+        steps += run(dataclasses.replace(config, start=start, out=out, epochs=count, learning_rate=AGAIN))
+    return steps
 
 
 def draw_set(folder: Path, train: int, layout: str = "drive") -> Path:

@@ -31,9 +31,7 @@ def mean_width(mask: Bool[np.ndarray, "h w"]) -> float | None:
     In a bar of width w these distances are even between 0 and w / 2. Unlike `morphometry`'s, which is by length, it
     needs no centre lines, and the wide vessels decide it.
     """
-    to_outer = ndimage.distance_transform_edt(mask)[
-        mask
-    ]  # the nearest pixel of no vessel, half a pixel beyond the edge
+    to_outer = ndimage.distance_transform_edt(mask)[mask]  # from the nearest pixel of no vessel, beyond the edge by 1/2
     return 4 * float(to_outer.mean() - 0.5) if len(to_outer) >= LEAST else None
 
 
