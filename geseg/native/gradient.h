@@ -15,7 +15,8 @@ static int64_t count_sums(const Layer *layer) {
 }
 
 // A block of rows of a product. Columns beyond the last one repeat the first.
-INLINE void correlate(int outs, const Work *w, const Product *p, const int32_t *out, REAL *sums, int width) {
+INLINE void correlate(int outs, const Work *w, const Product *p, const int32_t *out, REAL *sums, const REAL *slope,
+                      int width) {
     for (int f = 0; f < p->features; f += MOST_WIDE, sums += MOST_WIDE * outs * LANES) {
         vec sum[MOST_WIDE][MOST_OUTS];
         for (int v = 0; v < MOST_WIDE; v++)
@@ -26,9 +27,9 @@ INLINE void correlate(int outs, const Work *w, const Product *p, const int32_t *
             for (int v = 0; v < MOST_WIDE; v++) in[v] = load(w->feature[f + v] + x);
 #pragma GCC unroll 6
             for (int o = 0; o < outs; o++) {
-                const vec slope = load(w->irreps + (ptrdiff_t)out[o] * BLOCK + x);
+                const vec one = load(slope + (ptrdiff_t)out[o] * w->pitch + x);
 #pragma GCC unroll 4
-                for (int v = 0; v < MOST_WIDE; v++) sum[v][o] += slope * in[v];
+                for (int v = 0; v < MOST_WIDE; v++) sum[v][o] += one * in[v];
             }
         }
         for (int v = 0; v < MOST_WIDE; v++)
@@ -36,33 +37,23 @@ INLINE void correlate(int outs, const Work *w, const Product *p, const int32_t *
     }
 }
 
-static void learn(const Work *w, const Product *p, REAL *sums, int width) {
+static void learn(const Work *w, const Product *p, REAL *sums, const REAL *slope, int width) {
     for (int f = 0; f < padded(p); f++) w->feature[f] = w->plane[p->feature[f < p->features ? f : 0]];
     for (int b = 0; b < count_rows(p); b++) {
         const Rows rows = rows_of(p, b);
         REAL *of_rows = sums + (ptrdiff_t)rows.first * padded(p) * LINE;
-#define CALL(outs) correlate(outs, w, p, p->out + rows.first, of_rows, width)
+#define CALL(outs) correlate(outs, w, p, p->out + rows.first, of_rows, slope, width)
         WITH_OUTS(rows.count, CALL)
 #undef CALL
     }
 }
 
-// What row y adds to the sums.
-static void learn_row(const Work *w, int y) {
-    const Layer *layer = w->layer;
-    const Map *slope = &layer->slope;
-    const int size = layer->out_size;
-    for (int i = 0; i < count_blocks(w); i++) {
-        const Columns b = block_of(w, i);
-        make_planes(w, y, b.x, b.width);
-        for (int field = 0; field < layer->out_fields; field++)
-            transform_row(w, &layer->out_to_irreps, size, at(slope, w->image, field * size, y) + w->x0 + b.x,
-                          slope->channel, w->irreps + (ptrdiff_t)field * size * BLOCK, BLOCK, b.real);
-        REAL *sums = w->sums;
-        for (const Product *p = layer->product; p < layer->product + layer->products; p++) {
-            learn(w, p, sums, b.width);
-            sums += (ptrdiff_t)p->outs * padded(p) * LINE;
-        }
+// What a block of columns adds to the sums, whose planes and slopes are there.
+static void learn_block(const Work *w, Columns b) {
+    REAL *sums = w->sums;
+    for (const Product *p = w->layer->product; p < w->layer->product + w->layer->products; p++) {
+        learn(w, p, sums, w->slopes + LINE + b.x, b.width);
+        sums += (ptrdiff_t)p->outs * padded(p) * LINE;
     }
 }
 

@@ -32,9 +32,8 @@ static void spread_row(const Work *w, const REAL *restrict in, REAL *restrict ou
     }
 }
 
-static void fetch_upsampled(const Work *w, const Part *part, int field, int y, REAL *ring) {
-    const Layer *layer = w->layer;
-    const int size = layer->in_size, half = layer->height / 2;
+static void fetch_upsampled(const Work *w, const Part *part, const Sparse *to, int size, int field, int y, REAL *row) {
+    const int half = w->layer->height / 2;
     const int near = y / 2, other = y % 2 ? near + 1 : near - 1;
     const int far = other < 0 ? 0 : other >= half ? half - 1 : other;
     REAL *low = w->rows + (ptrdiff_t)size * w->pitch;
@@ -43,8 +42,8 @@ static void fetch_upsampled(const Work *w, const Part *part, int field, int y, R
         const REAL *one = at(&part->map, w->image, channel, near), *two = at(&part->map, w->image, channel, far);
         blend_rows(w, one, two, w->rows + (ptrdiff_t)c * w->pitch);
     }
-    transform(&layer->to_irreps, size, w->rows, w->pitch, low, w->pitch, half_pitch(w));
-    for (int p = 0; p < size; p++) spread_row(w, low + (ptrdiff_t)p * w->pitch, ring + (ptrdiff_t)p * w->pitch);
+    transform(to, size, w->rows, w->pitch, low, w->pitch, half_pitch(w));
+    for (int p = 0; p < size; p++) spread_row(w, low + (ptrdiff_t)p * w->pitch, row + (ptrdiff_t)p * w->pitch);
 }
 
 // The columns that a strip needs of its input: its own and a line at either side, as far as there are any.
@@ -55,13 +54,22 @@ INLINE int end_needed(const Work *w) {
 }
 
 // A field whose channels are `channel` numbers apart, from the first column that is needed on.
-static void fetch_field(const Work *w, const REAL *in, ptrdiff_t channel, REAL *ring) {
+static void fetch_field(const Work *w, const Sparse *to, int size, const REAL *in, ptrdiff_t channel, REAL *row) {
     const int from = first_needed(w), first = from - (w->x0 - LINE), width = end_needed(w) - from;
     const int end = first + (width + LINE - 1) / LINE * LINE;
-    transform_row(w, &w->layer->to_irreps, w->layer->in_size, in, channel, ring + first, w->pitch, width);
-    for (int p = 0; p < w->layer->in_size; p++, ring += w->pitch) {
-        memset(ring, 0, first * sizeof(REAL));
-        memset(ring + end, 0, (w->pitch - end) * sizeof(REAL));
+    transform_row(w, to, size, in, channel, row + first, w->pitch, width);
+    for (int p = 0; p < size; p++, row += w->pitch) {
+        memset(row, 0, first * sizeof(REAL));
+        memset(row + end, 0, (w->pitch - end) * sizeof(REAL));
+    }
+}
+
+// Row y of a stack of fields with so many channels each, in irreps.
+static void fetch_part(const Work *w, const Part *part, const Sparse *to, int size, int y, REAL *row) {
+    const Map *map = &part->map;
+    for (int field = 0; field < part->fields; field++, row += (ptrdiff_t)size * w->pitch) {
+        if (part->upsampled) fetch_upsampled(w, part, to, size, field, y, row);
+        else fetch_field(w, to, size, at(map, w->image, field * size, y) + first_needed(w), map->channel, row);
     }
 }
 
@@ -76,7 +84,9 @@ static void make_row(const Work *w, int y);
 static void fetch_row(const Work *w, int y) {
     const Layer *layer = w->layer;
     const Work *before = w->before;
-    const ptrdiff_t of_field = (ptrdiff_t)layer->in_size * w->pitch;
+    const Sparse *to = &layer->to_irreps;
+    const int size = layer->in_size;
+    const ptrdiff_t of_field = (ptrdiff_t)size * w->pitch;
     REAL *row = ring_row(w, y);
     if (y < 0 || y >= layer->height) {
         memset(row, 0, layer->in_fields * of_field * sizeof(REAL));
@@ -84,14 +94,10 @@ static void fetch_row(const Work *w, int y) {
         fetch_row(before, y + before->layer->kernel_size / 2);
         make_row(before, y);
         for (int field = 0; field < layer->in_fields; field++, row += of_field)
-            fetch_field(w, before->result + (ptrdiff_t)field * layer->in_size * before->pitch, before->pitch, row);
+            fetch_field(w, to, size, before->result + (ptrdiff_t)field * size * before->pitch, before->pitch, row);
     } else {
-        for (const Part *part = layer->part; part < layer->part + layer->parts; part++)
-            for (int field = 0; field < part->fields; field++, row += of_field) {
-                const Map *map = &part->map;
-                if (part->upsampled) fetch_upsampled(w, part, field, y, row);
-                else fetch_field(w, at(map, w->image, field * layer->in_size, y) + first_needed(w), map->channel, row);
-            }
+        for (const Part *part = layer->part; part < layer->part + layer->parts; row += part++->fields * of_field)
+            fetch_part(w, part, to, size, y, row);
     }
 }
 #endif

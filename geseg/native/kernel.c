@@ -92,16 +92,21 @@ static void pool(const Work *w, int y) {
     }
 }
 
-static void make_row(const Work *w, int y) {
+// A block of columns of row y, whose planes are there.
+static void give_block(const Work *w, int y, Columns b) {
     const Layer *layer = w->layer;
+    for (int p = 0; p < layer->products; p++) apply(w, &layer->product[p], b.width);
+    REAL *out = layer->out.data ? at(&layer->out, w->image, 0, y) + w->x0 + b.x : w->result + b.x;
+    const ptrdiff_t channel = layer->out.data ? layer->out.channel : w->pitch;
+    finish(w, out, channel, b.real);
+    if (layer->head) add_up(w, out, channel, at(&layer->logits, w->image, 0, y) + w->x0 + b.x, b.real);
+}
+
+static void make_row(const Work *w, int y) {
     for (int i = 0; i < count_blocks(w); i++) {
         const Columns b = block_of(w, i);
         make_planes(w, y, b.x, b.width);
-        for (int p = 0; p < layer->products; p++) apply(w, &layer->product[p], b.width);
-        REAL *out = layer->out.data ? at(&layer->out, w->image, 0, y) + w->x0 + b.x : w->result + b.x;
-        const ptrdiff_t channel = layer->out.data ? layer->out.channel : w->pitch;
-        finish(w, out, channel, b.real);
-        if (layer->head) add_up(w, out, channel, at(&layer->logits, w->image, 0, y) + w->x0 + b.x, b.real);
+        give_block(w, y, b);
     }
 }
 
@@ -109,6 +114,18 @@ static void make_row(const Work *w, int y) {
 static void give_row(const Work *w, int y) {
     make_row(w, y);
     if (w->layer->pooled.data && y % 2) pool(w, y - 1);
+}
+
+// What row y adds to the sums, and the row itself where it is wanted: planes serve for both.
+static void learn_row(const Work *w, int y) {
+    const Layer *layer = w->layer;
+    fetch_part(w, &layer->slope, &layer->out_to_irreps, layer->out_size, y, w->slopes);
+    for (int i = 0; i < count_blocks(w); i++) {
+        const Columns b = block_of(w, i);
+        make_planes(w, y, b.x, b.width);
+        learn_block(w, b);
+        if (layer->out.data) give_block(w, y, b);
+    }
 }
 
 // ---- What is called ----
@@ -130,17 +147,20 @@ static void lay_out(const Layer *layer, int strip, Memory *memory, Work *w) {
     const int64_t channels = (int64_t)layer->in_fields * layer->in_size, pitch = strip + 2 * LINE;
     const int64_t planes = layer->in_fields * ((int64_t)layer->in_size * layer->filters + layer->extras);
     const int64_t outs = (int64_t)layer->out_fields * layer->out_size, per = sizeof(void *) / sizeof(REAL);
+    const int learns = layer->slope.map.data != NULL;
+    const int size = learns && layer->out_size > layer->in_size ? layer->out_size : layer->in_size;
     const int64_t fit = PLANES / (planes - channels + 1) / LINE * LINE;
     w->block = fit < 2 * LINE ? 2 * LINE : fit > BLOCK ? BLOCK : fit;
     w->layer = layer;
     w->ring = take(memory, layer->kernel_size * channels * pitch);
-    w->rows = take(memory, 2 * layer->in_size * pitch + (layer->slope.data ? layer->out_size * LINE : 0));
+    w->rows = take(memory, 2 * size * pitch);
     w->responses = take(memory, (planes - channels) * BLOCK);
     w->irreps = take(memory, outs * BLOCK);
     w->result = take(memory, layer->out.data ? 0 : outs * pitch);
     w->plane = (const REAL **)take(memory, planes * (per ? per : 1));
     w->feature = (const REAL **)take(memory, (planes + MOST_SUMS) * (per ? per : 1));
-    w->sums = take(memory, layer->slope.data ? count_sums(layer) * LINE : 0);
+    w->slopes = take(memory, learns ? outs * pitch : 0);
+    w->sums = take(memory, learns ? count_sums(layer) * LINE : 0);
 }
 
 static int64_t lay_out_both(const Layer *layer, REAL *base, Work *w, Work *before) {

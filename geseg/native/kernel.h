@@ -46,7 +46,7 @@ typedef struct Layer {
     const void *head;  // or null: real[out channels], a 1x1 convolution to a single map, the logits
     double head_bias;
     Map out, pooled, logits;  // any may be missing; pooled, which needs out: the largest of 2x2 values, half as high and wide
-    Map slope;             // or null: the gradient of the maps before bias and ReLU, for that of the weights
+    Part slope;            // its map may be null: the gradient of the maps before bias and ReLU, for that of the weights
     Sparse out_to_irreps;  // of a field of the output, where there is a slope
 } Layer;
 
@@ -70,7 +70,8 @@ int64_t geseg_scratch(const Layer *layer);
 void geseg_rows_float(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set);
 void geseg_rows_double(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set);
 
-// The gradient of all weights, in their order in memory, product after product, over the same rows of an image.
+// The gradient of all weights, in their order in memory, product after product, over the same rows of an image; and
+// these rows themselves, if there is an `out`.
 void geseg_slopes_float(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set,
                         float *slopes);
 void geseg_slopes_double(const Layer *layer, int32_t image, int32_t first, int32_t last, void *scratch, int32_t set,

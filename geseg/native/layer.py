@@ -136,31 +136,35 @@ class SteerableLayer:
     def gradient(
         self,
         inputs: Sequence[Input],
-        slope: Map,
+        slope: Input,
         shape: tuple[int, int, int],
+        out: Map | None = None,
         *,
         threads: int = 1,
         instructions: int = 0,
     ) -> Float64[np.ndarray, "o i b"]:
-        """The gradient of the weights.
+        """The gradient of the weights, and on the way the layer itself.
 
         Args:
             inputs: what the layer read.
             slope: the gradient of its output, without bias and ReLU.
             shape: images, and height and width of the output.
+            out: where the output goes, if anywhere.
             threads: how many work on it; they change no bit.
             instructions: the instruction set, by number; 0 is the best one.
         """
         layer = self._layer
+        assert slope.fields == self.out_fields, "what is not there must not be read"
         self._read(inputs, shape)
-        layer.before, layer.slope = None, slope
+        layer.before, layer.slope = None, Part(slope.map, slope.fields, slope.upsampled)
+        layer.out, layer.pooled, layer.logits = out or Map(), Map(), Map()
         if not layer.out_to_irreps.start:
             layer.out_to_irreps = self._sparse(self._plan.from_irreps.T)
         layer.strip = self._strip(layer.width, self._channels)
         found = library.learn(
             layer, shape[0], len(self._packed), self._dtype, threads, instructions or library.best_set()
         )
-        layer.slope = Map()
+        layer.slope = Part()
         shared = np.bincount(self._places, found * self._scales)  # by the components of an irrep
         weights: np.ndarray = shared.reshape(self.out_fields, self.in_fields, -1) @ self._plan.mixing
         return weights

@@ -72,7 +72,8 @@ class Layer(Structure):
         *((name, Sparse) for name in ("to_irreps", "filter", "extra", "from_irreps")),
         *(("corner_even", c_double), ("corner_odd", c_double), ("product", POINTER(Product)), ("bias", c_void_p)),
         *(("relu", c_int32), ("head", c_void_p), ("head_bias", c_double)),
-        *((name, Map) for name in ("out", "pooled", "logits", "slope")),
+        *((name, Map) for name in ("out", "pooled", "logits")),
+        ("slope", Part),
         ("out_to_irreps", Sparse),
     )
 

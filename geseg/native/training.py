@@ -54,7 +54,7 @@ class Convolution:
         basis = module.exact_basis.numpy().reshape(-1, *sizes)
         self.plan = _plan(module.group, basis.shape, basis.tobytes())
         self.turned = _turned(basis) if module.in_size == module.group.order else None
-        self._layers: dict[tuple[str, torch.dtype], SteerableLayer] = {}
+        self._layers: dict[tuple[str, tuple[int, ...], torch.dtype], SteerableLayer] = {}
 
     def __deepcopy__(self, memo: object) -> "Convolution":
         return self  # it holds no state of a module
@@ -79,15 +79,14 @@ class Convolution:
         """The layer with these coefficients."""
         return self._layer("there", coefficients.detach().numpy(), coefficients.dtype)
 
-    def back(self, coefficients: Tensor, first: int, fields: int) -> SteerableLayer:
-        """The layer that gives the gradient of so many fields of the input, from the first one on."""
+    def back(self, coefficients: Tensor) -> SteerableLayer:
+        """The layer that gives the gradient of the fields that these coefficients are of."""
         assert self.turned is not None, "see `can`"
-        weights = coefficients.detach().numpy()[:, first : first + fields]
-        weights = np.einsum("oib,bc->ioc", weights, self.turned, optimize=True)
-        return self._layer(f"back {first} {fields}", weights, coefficients.dtype)
+        weights = np.einsum("oib,bc->ioc", coefficients.detach().numpy(), self.turned, optimize=True)
+        return self._layer("back", weights, coefficients.dtype)
 
     def _layer(self, name: str, weights: np.ndarray, dtype: torch.dtype) -> SteerableLayer:
-        key = name, dtype
+        key = name, weights.shape[:2], dtype
         if key in self._layers:
             self._layers[key].set_weights(weights)
         else:
@@ -118,35 +117,39 @@ class _Convolve(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
-        """The gradient of the input is a convolution of the slope, whose kernels are turned by 180° and transposed."""
+        """The gradient of the input is a convolution of the slope, whose kernels are turned by 180° and transposed.
+
+        The product of the slope with the output is that of the input with this convolution of the slope, whatever the
+        weights: so their gradients are those of its weights, and its planes, which are there already, serve for both.
+        """
         of, (coefficients, *parts), slope = ctx.of, ctx.saved_tensors, by_rows(slope)
-        _, _, learns, biased, *inputs = ctx.needs_input_grad
-        of_weights = of_bias = None
-        if learns:
-            read, threads = _inputs(of.plan, parts, ctx.upsampled), torch.get_num_threads()
-            found = of.layer(coefficients).gradient(read, map_of(slope), _shape(slope), threads=threads)
-            of_weights = torch.from_numpy(found).to(coefficients.dtype)
-        if biased:
-            of_bias = slope.sum((0, 2, 3)).view(-1, of.plan.out_size).sum(1)
-        of_parts, first = list[Tensor | None](), 0
-        for part, up, needed in zip(parts, ctx.upsampled, inputs, strict=True):
-            fields = part.shape[1] // of.plan.in_size
-            layer = of.back(coefficients, first, fields) if needed else None
-            of_parts.append(_of_part(layer, slope, part, up) if layer else None)
-            first += fields
-        return None, None, of_weights, of_bias, *of_parts
+        _, _, learns, biased, *needed = ctx.needs_input_grad
+        of_bias = slope.sum((0, 2, 3)).view(-1, of.plan.out_size).sum(1) if biased else None
+        given, shape, threads = Input(map_of(slope), len(coefficients)), _shape(slope), torch.get_num_threads()
+        of_weights, of_parts, first = list[np.ndarray](), list[Tensor | None](), 0
+        for part, read, wanted in zip(parts, _inputs(of.plan, parts, ctx.upsampled), needed, strict=True):
+            own = coefficients[:, first : first + read.fields]
+            full = new_maps(slope, (shape[0], part.shape[1], *shape[1:])) if wanted else None
+            if full is not None and learns:
+                found = of.back(own).gradient([given], read, shape, map_of(full), threads=threads)
+                of_weights.append(np.einsum("ioc,bc->oib", found, of.turned, optimize=True))
+            elif full is not None:
+                of.back(own)([given], shape, map_of(full), threads=threads)
+            elif learns:
+                of_weights.append(of.layer(own).gradient([read], given, shape, threads=threads))
+            of_parts.append(_halved(full, part) if full is not None and read.upsampled else full)
+            first += read.fields
+        of_all = torch.from_numpy(np.concatenate(of_weights, 1)).to(coefficients.dtype) if learns else None
+        return None, None, of_all, of_bias, *of_parts
 
 
-def _of_part(layer: SteerableLayer, slope: Tensor, part: Tensor, upsampled: bool) -> Tensor:
-    """The gradient of a part of the input, from the layer that gives it."""
-    shape, threads = _shape(slope), torch.get_num_threads()
-    full = new_maps(slope, (shape[0], part.shape[1], *shape[1:]))
-    layer([Input(map_of(slope), layer.in_fields)], shape, map_of(full), threads=threads)
-    if not upsampled:
-        return full
+def _halved(full: Tensor, part: Tensor) -> Tensor:
+    """The gradient of a part of the input before it was upsampled."""
     half = new_maps(part, part.shape)
     images, channels, height, width = half.shape
-    library.halve(map_of(full), map_of(half), (images, channels, height, width), NUMPY[slope.dtype], threads)
+    library.halve(
+        map_of(full), map_of(half), (images, channels, height, width), NUMPY[part.dtype], torch.get_num_threads()
+    )
     return half
 
 

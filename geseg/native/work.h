@@ -21,12 +21,13 @@ typedef struct Work {
     int block;             // columns that are computed at a time
     int pitch;             // numbers of a row of the ring: the strip and a LINE at either side
     REAL *ring;            // [kernel_size][channels][pitch]
-    REAL *rows;            // [2][in_size][pitch]: a field as it comes in, and before it is upsampled; of a slope, a line
+    REAL *rows;            // [2][size][pitch]: a field as it comes in, and before it is upsampled
     REAL *responses;       // [planes beside those of the ring][BLOCK]
     REAL *irreps;          // [out channels][BLOCK]
     REAL *result;          // [out channels][pitch]: a row, where there is no map to write to
     const REAL **plane;    // [in_fields][in_size * filters + extras]
     const REAL **feature;  // [planes]
+    REAL *slopes;          // [out channels][pitch]: a row of the slope, in irreps
     REAL *sums;            // of a gradient, per weight a vector whose sum it is
 } Work;
 

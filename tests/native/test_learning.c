@@ -35,24 +35,27 @@ static Sparse transposed(const Sparse *m, int size) {
     return (Sparse){start, column, value};
 }
 
-// The output is linear in the weights: its product with a slope is that of the weights with their gradient.
-static void try_slopes(Case *c, int strip, int upsampled, int gaps) {
+// The output is linear in the weights: its product with a slope is that of the weights with their gradient. The input,
+// the slope or both may be upsampled; where there are no gaps, the output comes with the gradient.
+static void try_slopes(Case *c, int strip, const int *up, int gaps) {
     Layer *l = &c->layer;
     const int h = l->height, w = l->width, outs = l->out_fields * l->out_size;
-    Maps maps[] = {drawn(l->in_fields * l->in_size, h >> upsampled, w >> upsampled, gaps), drawn(outs, h, w, gaps),
-                   make_maps(outs, h, w, 0, 0)};
-    const Part part = {maps[0].map, l->in_fields, upsampled};
+    Maps maps[] = {drawn(l->in_fields * l->in_size, h >> up[0], w >> up[0], gaps),
+                   drawn(outs, h >> up[1], w >> up[1], gaps), make_maps(outs, h, w, 0, 0)};
+    const Part part = {maps[0].map, l->in_fields, up[0]};
     int64_t count = 0, done = 0;
     for (int p = 0; p < l->products; p++) count += (int64_t)l->product[p].outs * l->product[p].features;
     REAL *slopes = allocate(count * sizeof(REAL));
     l->part = &part, l->parts = 1, l->strip = strip ? strip : (w + LINE - 1) / LINE * LINE;
-    l->out = maps[2].map, l->slope = maps[1].map;
+    l->out = (Map){0}, l->slope = (Part){maps[1].map, l->out_fields, up[1]};
     double wanted = 0, found = 0, size = 0;
     void *scratch;
     if (posix_memalign(&scratch, 64, geseg_scratch(l) * sizeof(REAL))) abort();
     for (int n = 0; n < IMAGES; n++)
         for (int y = 0; y < h; y += 2) {
-            JOIN(geseg_rows_, REAL)(l, n, y, y + 2 < h ? y + 2 : h, scratch, SET);
+            l->out = maps[2].map;
+            if (gaps) JOIN(geseg_rows_, REAL)(l, n, y, y + 2 < h ? y + 2 : h, scratch, SET);
+            if (gaps) l->out = (Map){0};
             JOIN(geseg_slopes_, REAL)(l, n, y, y + 2 < h ? y + 2 : h, scratch, SET, slopes);
             done = 0;
             for (int p = 0; p < l->products; p++)
@@ -60,7 +63,7 @@ static void try_slopes(Case *c, int strip, int upsampled, int gaps) {
                     found += (double)((const REAL *)l->product[p].weight)[i] * slopes[done++];
         }
     EACH(outs, 0, h, w) {
-        const double one = (double)*at(&maps[1], n, o, y, x) * *at(&maps[2], n, o, y, x);
+        const double one = pixel(&maps[1], up[1], n, o, y, x) * *at(&maps[2], n, o, y, x);
         wanted += one, size += fabs(one);
     }
     check("gradient", c->name, h, w, found, wanted, size / 10);
@@ -144,10 +147,10 @@ int main(void) {
         for (int i = 0; i < c.layer.out_fields; i++) bias[i] = 0;
         c.layer.bias = bias, c.layer.relu = 0;
         c.layer.out_to_irreps = transposed(&c.layer.from_irreps, c.layer.out_size);
-        for (size_t i = 0; i < COUNT(SIZES) * COUNT(STRIPS) * 4; i++) {
-            const int s = i / COUNT(STRIPS) / 4, strip = STRIPS[i / 4 % COUNT(STRIPS)], up = i % 2, gaps = i / 2 % 2;
-            c.layer.height = SIZES[s][0] << up, c.layer.width = SIZES[s][1] << up;
-            if (strip < c.layer.width) try_slopes(&c, strip, up, gaps), tried++;
+        for (size_t i = 0; i < COUNT(SIZES) * COUNT(STRIPS) * 8; i++) {
+            const int s = i / COUNT(STRIPS) / 8, strip = STRIPS[i / 8 % COUNT(STRIPS)], up[] = {i % 2, i / 4 % 2};
+            c.layer.height = SIZES[s][0] << (up[0] | up[1]), c.layer.width = SIZES[s][1] << (up[0] | up[1]);
+            if (strip < c.layer.width) try_slopes(&c, strip, up, i / 2 % 2), tried++;
         }
     }
     for (size_t s = 0; s < COUNT(SIZES); s++)

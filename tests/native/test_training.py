@@ -63,7 +63,7 @@ def test_gradients_are_those_of_the_dense_path(name: str, rep: bases.Rep, kernel
         x = torch.randn(3, 3 * dense.in_size, height, width, dtype=torch.double, requires_grad=rep == "regular")
         slope = torch.randn(3, 2 * dense.out_size, height, width, dtype=torch.double)
         check_same(learned(kernel, [x], slope), learned(dense, [x], slope))
-    assert uses == (["run", "learn", "run"] if rep == "regular" else ["run", "learn"]) * 3
+    assert uses == ["run", "learn"] * 3, "the gradient of the input comes with that of the weights"
 
 
 @pytest.mark.parametrize("upsampled", [(False, True), (True, False), (True, True)])
@@ -81,6 +81,29 @@ def test_parts_of_which_some_are_upsampled(upsampled: tuple[bool, bool], uses: l
         slope = torch.randn(2, 16, 2 * height, 2 * width, dtype=torch.double)
         check_same(learned(kernel, parts, slope), learned(dense, parts, slope))
     assert uses.count("halve") == 5 * sum(upsampled)
+
+
+@pytest.mark.parametrize(
+    ("weights", "needed", "how"),
+    [(False, (True, True), "run"), (True, (True, False), "learn"), (True, (False, False), "learn")],
+)
+def test_nothing_is_computed_that_nobody_asks_for(
+    weights: bool, needed: tuple[bool, bool], how: str, uses: list[str]
+) -> None:
+    dense = a_conv("d4")
+    dense.coefficients.requires_grad_(weights)
+    kernel = copy.deepcopy(dense)
+    kernel.kernelised = training.Convolution(kernel)
+    parts = [
+        torch.randn(1, 8 * n, 6, 20, dtype=torch.double, requires_grad=of) for n, of in zip((2, 1), needed, strict=True)
+    ]
+    slope, found = torch.randn(1, 16, 6, 20, dtype=torch.double), []
+    for conv in (kernel, dense):
+        y = conv(*parts)
+        leaves = [tensor for tensor in (conv.coefficients, *parts) if tensor.requires_grad]
+        found.append([y.detach(), *torch.autograd.grad(y, leaves, slope)])
+    check_same(*found)
+    assert uses == ["run", how, how]
 
 
 @pytest.mark.parametrize("name", ["c4", "d4"])
@@ -125,7 +148,7 @@ def test_a_net_learns_as_on_the_dense_path(net: UNet, uses: list[str]) -> None:
             optimiser.step()
     check_same(list(kernel.state_dict().values()), list(dense.state_dict().values()), 1e-8)
     assert list(kernel.state_dict()) == list(dense.state_dict())
-    assert uses.count("learn") == 20 * 10, "all convolutions but the head"
+    assert uses.count("learn") == 20 * 12, "all convolutions but the head; two have inputs in two parts"
 
 
 def test_copies_learn_apart(net: UNet) -> None:
