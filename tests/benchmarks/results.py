@@ -108,11 +108,11 @@ def to_markdown(machine: dict[str, Any], rows: Sequence[Row]) -> str:
     return "\n".join([about, "", HEAD, *(row.to_markdown() for row in rows)]) + "\n"
 
 
-def filled_in(page: str, table: str) -> str:
-    """A page with the table between its marks `<!-- figures -->` and `<!-- end -->`."""
-    before, start, rest = page.partition("<!-- figures -->\n")
+def filled_in(page: str, name: str, table: str) -> str:
+    """A page with the table of a file between the marks `<!-- NAME -->` and `<!-- end -->`."""
+    before, start, rest = page.partition(f"<!-- {name} -->\n")
     _, end, after = rest.partition("<!-- end -->")
-    assert start, "the page has no mark for the figures"
+    assert start, f"the page has no mark for the figures of {name}"
     assert end, "the page has no mark for their end"
     return f"{before}{start}{table}{end}{after}"
 
@@ -120,5 +120,5 @@ def filled_in(page: str, table: str) -> str:
 if __name__ == "__main__":  # python -m tests.benchmarks.results RESULTS.json [README.md]
     figures = to_markdown(*from_json(Path(sys.argv[1]).read_text()))
     for page in map(Path, sys.argv[2:]):
-        page.write_text(filled_in(page.read_text(), figures))
+        page.write_text(filled_in(page.read_text(), Path(sys.argv[1]).name, figures))
     print(figures, end="")  # noqa: T201 - for whoever started it

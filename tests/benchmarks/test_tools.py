@@ -80,10 +80,12 @@ def test_the_figures_of_the_page_are_those_of_the_committed_results() -> None:
     """Else: python -m tests.benchmarks.results tests/benchmarks/results.json tests/benchmarks/README.md."""
     folder = Path(__file__).parent
     page = (folder / "README.md").read_text()
-    assert results.filled_in("<!-- figures -->\nold\n<!-- end -->", "new\n") == "<!-- figures -->\nnew\n<!-- end -->"
-    if (folder / "results.json").is_file():
-        table = results.to_markdown(*results.from_json((folder / "results.json").read_text()))
-        assert results.filled_in(page, table) == page
+    assert results.filled_in("<!-- a -->\nold\n<!-- end -->", "a", "new\n") == "<!-- a -->\nnew\n<!-- end -->"
+    files = list(folder.glob("results*.json"))
+    assert files
+    for path in files:
+        table = results.to_markdown(*results.from_json(path.read_text()))
+        assert results.filled_in(page, path.name, table) == page
 
 
 def test_growth_is_seen() -> None:
