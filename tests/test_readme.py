@@ -154,7 +154,7 @@ def test_the_studies_are_those_of_the_results() -> None:
     for cell in values["cells"]:
         taken.setdefault(cell["cell"]["net"], []).append(cell["minutes"])
     plain, d4 = (f"{np.median(taken[net]):.1f}" for net in ("plain", "d4"))
-    assert f"took {plain} minutes,\nscored in eight positions, and d4 {d4}." in section("What equivariance buys")
+    assert f"took {plain} minutes, scored in eight positions, and d4 {d4}." in section("What equivariance buys")
     words = {"plain + test-time": "plain, mean of 8 positions", "d4-tuned": "d4 from three other data sets (1 seed)"}
     lines = {words.get(row["net"], row["net"]): [] for row in values["rows"]}
     for row in values["rows"]:
@@ -166,6 +166,22 @@ def test_the_studies_are_those_of_the_results() -> None:
         assert f"| {' | '.join([name, *[''] * (3 - len(cells)), *cells])} |".replace("|  |", "| |") in section(
             "What equivariance buys"
         )
+
+
+def test_the_study_in_equal_time_is_that_of_the_results() -> None:
+    values = json.loads((ROOT / "examples" / "results" / "study-time.json").read_text())
+    text = section("What equivariance buys")
+    lines: dict[str, list[str]] = {}
+    for row in values["rows"]:
+        if row["figure"] == "dice":
+            assert (row["budget"], row["seeds"]) == ("time", 3)
+            lines.setdefault(row["net"], []).append(f"{row['mean']:.3f} ± {row['std']:.3f}")
+    for net, cells in lines.items():
+        name = "plain, mean of 8 positions" if net == "plain + test-time" else net
+        assert f"| {' | '.join([name, *cells])} |" in text
+    steps = {net: [cell["steps"] for cell in values["cells"] if cell["cell"]["net"] == net] for net in ("plain", "d4")}
+    plain, d4 = (f"{np.median(taken):.0f}" for taken in steps.values())
+    assert f"The plain net took {plain} steps in that time, and d4 {d4} (medians)." in text
 
 
 @pytest.mark.parametrize(
