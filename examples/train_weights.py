@@ -4,7 +4,7 @@
 
 The recipe of geseg/weights/README.md, from one seed: on the same machine and threads the same weights, bit for bit. Two
 cycles of the learning rate, the second one from the weights of the first. Stopped, the same command goes on where it
-was. It takes about an hour and a half on two CPU cores.
+was. The first cycle took 40 minutes on two CPU cores that multiply bfloat16, the second one 83 on one core with AVX2.
 """
 
 import argparse

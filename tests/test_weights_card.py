@@ -45,6 +45,7 @@ def test_the_card_names_what_is_there() -> None:
     size = sum((models.FOLDER / name).stat().st_size for name in ("model.onnx", "model.safetensors"))
     assert f"together {size / 1e6:.1f} MB" in CARD
     assert f"threshold {header.threshold:g}" in CARD
+    assert f"wider than {header.calibre:.1f} pixels" in CARD.replace("\n ", "")
     assert ",".join(map(str, header.widths)) in CARD
     for split, count in (("train", "46"), ("val", "7")):
         assert len(header.training["samples"][split]) == int(count)

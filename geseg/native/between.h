@@ -36,7 +36,7 @@ static REAL row_squares(const REAL *in, int width, REAL mean) {
     return total(sum) + rest;
 }
 
-// Rows come one after the other, and in each all channels, since the maps that learn lie so (see training.py): what
+// Rows come one after the other, and in each all channels, since the maps that learn lie so (see between.py): what
 // follows does a row of a channel, and what is summed is 0 before the first one.
 
 // Mean and sum of squared distances to it, merged row by row (Chan, Golub & LeVeque 1983, equation 2.1).

@@ -54,7 +54,7 @@ typedef struct {  // what lies between convolutions while a net learns, channel 
     int32_t channels, height, width;  // of the maps; of the smaller ones, where they are pooled
     Map in, out, slope, back;         // slope is the gradient of out, back that of in
     const double *factors;            // [channels][3]
-    double *sums;                     // [images][channels][2]
+    double *sums;                     // [images][channels][2]; those of the channels start anew with each call
 } Between;
 
 // What this library was compiled from, in hexadecimal.

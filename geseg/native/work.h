@@ -21,7 +21,7 @@ typedef struct Work {
     int block;             // columns that are computed at a time
     int pitch;             // numbers of a row of the ring: the strip and a LINE at either side
     REAL *ring;            // [kernel_size][channels][pitch]
-    REAL *rows;            // [2][size][pitch]: a field as it comes in, and before it is upsampled
+    REAL *rows;            // [2][in_size, or out_size if larger and learned][pitch]: a field as it comes, and in irreps
     REAL *responses;       // [planes beside those of the ring][BLOCK]
     REAL *irreps;          // [out channels][BLOCK]
     REAL *result;          // [out channels][pitch]: a row, where there is no map to write to

@@ -87,9 +87,7 @@ def test_parts_of_which_some_are_upsampled(upsampled: tuple[bool, bool], uses: l
     ("weights", "needed", "how"),
     [(False, (True, True), "run"), (True, (True, False), "learn"), (True, (False, False), "learn")],
 )
-def test_nothing_is_computed_that_nobody_asks_for(
-    weights: bool, needed: tuple[bool, bool], how: str, uses: list[str]
-) -> None:
+def test_some_gradients_are_not_asked_for(weights: bool, needed: tuple[bool, bool], how: str, uses: list[str]) -> None:
     dense = a_conv("d4")
     dense.coefficients.requires_grad_(weights)
     kernel = copy.deepcopy(dense)
