@@ -19,7 +19,7 @@ GROWTH = 1.75
 """A level has this many times the fields of the level above it, where the widths are found from a parameter count."""
 
 
-def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
+def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h//2 w//2"]:
     """The largest of 2x2, which commutes with the group if height and width are even."""
     return F.max_pool2d(x, 2)
 

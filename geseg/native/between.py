@@ -44,9 +44,10 @@ def map_of(tensor: Tensor) -> Map:
     return Map(tensor.data_ptr(), *tensor.stride()[:3])
 
 
-def pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h/2 w/2"]:
-    """2x2 max-pooling."""
-    pooled: Tensor = _Pool.apply(x) if fits(x) else F.max_pool2d(x, 2)  # type: ignore[no-untyped-call]
+def pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h//2 w//2"]:
+    """2x2 max-pooling; the last row or column of an odd number of them is left out, as by torch."""
+    even = x.shape[2] % 2 == x.shape[3] % 2 == 0
+    pooled: Tensor = _Pool.apply(x) if even and fits(x) else F.max_pool2d(x, 2)  # type: ignore[no-untyped-call]
     return pooled
 
 

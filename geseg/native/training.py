@@ -61,7 +61,8 @@ class Convolution:
 
     def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
         """Whether the kernel computes with these. The gradient of an image is left to torch: nobody trains with it."""
-        return self.can_learn(parts) and fits(coefficients, *map(tensor_of, parts))
+        sizes = {_shape(tensor_of(part), 2 if isinstance(part, Upsampled) else 1) for part in parts}
+        return len(sizes) == 1 and self.can_learn(parts) and fits(coefficients, *map(tensor_of, parts))
 
     def can_learn(self, parts: Sequence[Part]) -> bool:
         """Whether there is a gradient of these, where one is needed."""

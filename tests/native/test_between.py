@@ -83,6 +83,13 @@ def test_pooling_is_that_of_torch_also_where_several_are_the_largest(size: tuple
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("size", [(5, 8), (6, 7), (9, 9)])
+def test_pooling_leaves_out_an_odd_row_or_column(size: tuple[int, int]) -> None:
+    x, slope = torch.randn(2, 3, *size), torch.randn(2, 3, size[0] // 2, size[1] // 2)
+    for one, other in zip(learned(between.pool, x, slope), learned(max_pool, x, slope), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_pooling_keeps_what_is_not_a_number() -> None:
     x = torch.arange(16.0).view(1, 1, 4, 4)
     x[0, 0, 1, 2] = torch.nan

@@ -83,6 +83,16 @@ def test_parts_of_which_some_are_upsampled(upsampled: tuple[bool, bool], uses: l
     assert uses.count("halve") == 5 * sum(upsampled)
 
 
+def test_parts_of_different_sizes_are_left_to_torch(uses: list[str]) -> None:
+    """Which says so: upsampled, a map of 4 rows is not beside one of 9."""
+    conv = a_conv("d4")
+    conv.kernelised = training.Convolution(conv)
+    parts = [torch.randn(1, 16, 9, 9, dtype=torch.double), Upsampled(torch.randn(1, 8, 4, 4, dtype=torch.double))]
+    with pytest.raises(RuntimeError, match="must match the size of tensor"):
+        conv(*parts)
+    assert not uses
+
+
 @pytest.mark.parametrize(
     ("weights", "needed", "how"),
     [(False, (True, True), "run"), (True, (True, False), "learn"), (True, (False, False), "learn")],
