@@ -86,9 +86,7 @@ def sparkline(values: Sequence[float]) -> str:
     """
     step = -(-len(values) // LONGEST) or 1
     shown = [values[i] for i in range(len(values) - 1, -1, -step)][::-1]
-    known = [value for value in shown if math.isfinite(value)]
-    if not known:
+    if not shown:
         return ""
-    low, span = min(known), max(known) - min(known) or 1
-    places = ((value - low) / span if math.isfinite(value) else 1.0 for value in shown)
-    return "".join(BLOCKS[round(place * (len(BLOCKS) - 1))] for place in places)
+    low, span = min(shown), max(shown) - min(shown) or 1
+    return "".join(BLOCKS[round((value - low) / span * (len(BLOCKS) - 1))] for value in shown)

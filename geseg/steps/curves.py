@@ -55,8 +55,7 @@ class _Drawing:
 
     def __init__(self, pen: ImageDraw.ImageDraw, panel: Panel) -> None:
         self.pen, self.panel = pen, panel
-        known = [value for value in panel.values if math.isfinite(value)]  # a loss that diverged leaves a gap
-        self.ticks = nice_ticks(min(known, default=0.0), max(known, default=1.0))
+        self.ticks = nice_ticks(min(panel.values), max(panel.values))
         self.epochs = len(panel.values)
 
     def run(self) -> None:
@@ -76,7 +75,7 @@ class _Drawing:
     def curve(self) -> None:
         """The line, with its epochs if they are few, and the best one."""
         values, colour = self.panel.values, self.panel.colour
-        points = [(self.x(e), self.y(value)) for e, value in enumerate(values, 1) if math.isfinite(value)]
+        points = [(self.x(e), self.y(value)) for e, value in enumerate(values, 1)]
         mark = None if self.panel.best is None else (self.x(self.panel.best + 1), self.y(values[self.panel.best]))
         if mark:
             self.line([(mark[0], TOP), (mark[0], HEIGHT - BOTTOM)], GREY)

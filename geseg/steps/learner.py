@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors
-import safetensors.torch
+import safetensors.numpy
 import torch
 from torch import Tensor
 
 from geseg.errors import ConfigError, OutputError
 from geseg.files import atomic_path
+from geseg.model import modelweights
 from geseg.model.losses import Loss
+from geseg.model.modelheader import KEY, SEAL
 from geseg.model.unet import UNet
 from geseg.native import training
 
@@ -46,11 +48,17 @@ class Progress:
     """Of the steps of the epoch that was going on; an epoch that is killed begins anew, one that is stopped goes on."""
     spent: float = 0.0
     """Seconds of that epoch."""
+    judging: float = 0.0
+    """Seconds that the last validation took, which are among them."""
 
     @property
     def elapsed(self) -> float:
         """Seconds of all that was done, an epoch that was stopped included."""
         return self.seconds + self.spent
+
+    def would_be_best(self, dice: float) -> bool:
+        """Whether weights of this validation Dice are to be kept: without validation images the last ones are."""
+        return dice > self.best_dice or math.isnan(dice)
 
     def advance(self, dice: float, learning_rate: float, batch_size: int) -> None:
         """Note the end of the epoch that is going on."""
@@ -60,7 +68,7 @@ class Progress:
         self.patches += len(self.losses) * batch_size
         self.losses, self.spent = [], 0.0
         self.last_dice = dice
-        if dice > self.best_dice or math.isnan(dice):  # without validation images the last epoch is kept
+        if self.would_be_best(dice):
             self.best_dice, self.best_epoch = dice, self.epoch
         row = {"epoch": self.epoch, "loss": loss, "val_dice": dice, "learning_rate": learning_rate}
         self.curve.append(row | {"seconds": self.seconds})
@@ -116,28 +124,33 @@ class Learner:
         for number, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         header = {"identity": identity, "steps": self.steps, "progress": dataclasses.asdict(self.progress)}
-        with atomic_path(path) as partial:
-            copies = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-            # save_file would report a full disk as an error of its own kind
-            partial.write_bytes(safetensors.torch.save(copies, metadata={"geseg": json.dumps(header)}))
+        arrays, text = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, json.dumps(header)
+        with atomic_path(path) as partial:  # save_file would report a full disk as an error of its own kind
+            metadata = {KEY: text, SEAL: modelweights.digest(text, arrays)}
+            partial.write_bytes(safetensors.numpy.save(arrays, metadata))
 
     def load(self, path: Path, identity: str) -> None:
         """Continue from what `save` wrote.
 
         Raises:
             ConfigError: it belongs to a run with other options or another patch file.
-            OutputError: the file cannot be read.
+            OutputError: the file cannot be read, or is damaged.
         """
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                header = json.loads(file.metadata()["geseg"])
-            tensors = safetensors.torch.load_file(path, device=str(self.device))
+            with safetensors.safe_open(path, framework="numpy") as file:
+                text, seal = (file.metadata()[key] for key in (KEY, SEAL))
+            arrays = safetensors.numpy.load_file(path)
+            if seal != modelweights.digest(text, arrays):
+                raise ValueError("its bytes do not fit its checksum")
+            header = json.loads(text)
+            progress = Progress(**header["progress"])
         except (safetensors.SafetensorError, OSError, TypeError, KeyError, ValueError) as error:
             raise OutputError(f"{path} is no state to resume from ({error}); start anew with --overwrite") from error
         if header["identity"] != identity:
             raise ConfigError(
                 f"{path} is of a run with {_difference(header['identity'], identity)}; resume with the same"
             )
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         self.net.load_state_dict(_part(tensors, "net."))
         self.average.load_state_dict(_part(tensors, "average."))
         state: dict[int, dict[str, Tensor]] = {}
@@ -146,7 +159,7 @@ class Learner:
             state.setdefault(int(number), {})[key] = tensor
         self.optimiser.load_state_dict(self.optimiser.state_dict() | {"state": state})
         self.steps = header["steps"]
-        self.progress = Progress(**header["progress"])
+        self.progress = progress
 
 
 def keep_memory() -> None:
@@ -178,7 +191,8 @@ def choose_precision(name: str, device: torch.device) -> str:
     if name != "auto":
         raise ConfigError(f"precision {name!r} is not known; choose auto, {' or '.join(PRECISIONS)}")
     if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+        with torch.cuda.device(device):
+            return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
     abilities = torch.cpu.get_capabilities()
     return "bf16" if abilities.get("avx512_bf16") or abilities.get("amx_bf16") else "fp32"
 

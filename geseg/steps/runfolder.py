@@ -19,13 +19,14 @@ FILES = (STATE, WEIGHTS, ONNX, CONFIG, CURVE, PICTURE)
 
 
 def check_free(out: Path, resume: bool, overwrite: bool) -> None:
-    """Refuse a run folder that holds a run already, or none to resume; nothing is touched yet.
+    """Refuse a run folder that holds a run or a part of one already, or none to resume; nothing is touched yet.
 
     Raises:
         OutputError: as said.
     """
     if not resume:
-        refuse_to_overwrite(out / CONFIG, overwrite)
+        for name in (CONFIG, *FILES):
+            refuse_to_overwrite(out / name, overwrite)
     elif not (out / STATE).is_file():
         raise OutputError(f"{out} holds no run to resume; leave out --resume to start one there")
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import cached_property
 
 import numpy as np
@@ -12,17 +12,16 @@ from geseg.data.patchfile import PatchFile
 from geseg.errors import ConfigError, DataError, DeviceError, StoppedError
 from geseg.inference.memory import is_out_of_memory
 from geseg.model import modelfile
-from geseg.model.group import Group
 from geseg.model.losses import LOSSES
 from geseg.model.modelheader import ModelHeader, read_header
-from geseg.model.unet import UNet, build, count_parameters, find_widths
+from geseg.model.unet import count_parameters
 from geseg.progress import Stop, Track, never, silent
 from geseg.steps import batches, curves, runfolder
 from geseg.steps.board import Board
 from geseg.steps.distributed import Ranks, join
+from geseg.steps.firstnet import check_patches, check_start, first_net
 from geseg.steps.learner import Learner, choose_precision
 from geseg.steps.lineage import Lineage
-from geseg.steps.models import find_weights
 from geseg.steps.trainconfig import Moment, TrainConfig, TrainResult, Watch, default_folder, unseen
 from geseg.steps.validation import Score, Validation
 
@@ -51,29 +50,6 @@ def run(config: TrainConfig, track: Track = silent, watch: Watch = unseen, stop:
         return run_.finish()
 
 
-def first_net(config: TrainConfig) -> tuple[UNet, ModelHeader | None]:
-    """The net to train, and the header of the model that it comes from, if any.
-
-    Raises:
-        ModelFileError: `config.start` is no model.
-        ConfigError: it is of another group or other widths than the configuration, or cannot be trained any more.
-    """
-    if config.start is None:
-        group = Group.parse(config.group)
-        return build(group, config.widths or find_widths(group, config.params)), None
-    path = find_weights(config.start)
-    if path.suffix == ".onnx":
-        raise ConfigError(f"{path} cannot be trained; expected a run folder or a .safetensors file")
-    net, header = modelfile.load(path)
-    if header.kind != "trained":
-        raise ConfigError(f"{path} is restricted to plain convolutions; expected the weights that geseg train wrote")
-    if header.group != config.group:
-        raise ConfigError(f"{path} is of group {header.group}, not {config.group}; add --group {header.group}")
-    if config.widths not in (None, header.widths):
-        raise ConfigError(f"{path} has the widths {header.widths}, not {config.widths}; leave out --widths")
-    return net, header
-
-
 class _Run:
     """One training run: its data, its learner, and the files it keeps; nothing is touched before `begin`."""
 
@@ -82,11 +58,13 @@ class _Run:
         self.out = config.out or default_folder(config, file)
         if ranks.first:
             runfolder.check_free(self.out, config.resume, config.overwrite)
-            self.validation = Validation(file)
+            check_start(config, self.out)
+        self.validation = Validation(file) if ranks.first else None
         self.validates = any(record.split == "val" for record in file.header.samples)
         self.share = ranks.share(config.batch_size)
         torch.manual_seed(config.seed)
         net, start = first_net(config)
+        check_patches(config.patches, file.header.patch_size, net.divisor)
         precision = choose_precision(config.precision, ranks.device)
         self.learner = Learner(net, LOSSES[config.loss], config.peak, ranks.device, precision)
         ranks.connect(self.learner)
@@ -121,7 +99,7 @@ class _Run:
     @property
     def goes_on(self) -> bool:
         progress = self.learner.progress
-        in_time = self.config.minutes is None or progress.elapsed < 60 * self.config.minutes
+        in_time = self.config.minutes is None or progress.elapsed < self._seconds_to_learn(self.config.minutes)
         patient = progress.epoch - progress.best_epoch < self.config.patience or not progress.epoch
         return progress.epoch < self.config.epochs and patient and (in_time or bool(progress.losses))
 
@@ -132,19 +110,20 @@ class _Run:
             StoppedError: `stop` said so; the state holds all steps.
         """
         learner, progress = self.learner, self.learner.progress
-        score = self._score(stop) if self._learn(track, watch, stop) else None
-        if score is None:
+        judged = self._judge(stop) if self._learn(track, watch, stop) else None
+        if judged is None:
             if self.ranks.first:
                 self._keep()
             steps = len(progress.losses)
             where = f"step {steps} of epoch {progress.epoch + 1}" if steps else f"epoch {progress.epoch}"
             raise StoppedError(f"{self.out} keeps what was learned up to {where}")
-        (progress.spent,) = self.ranks.agree(progress.spent)
-        progress.advance(score.dice, learner.learning_rate, self.config.batch_size)
+        dice, header = judged
+        progress.spent, progress.judging = self.ranks.agree(progress.spent, progress.judging)
+        progress.advance(dice, learner.learning_rate, self.config.batch_size)
         if not self.ranks.first:
             return
-        if progress.best_epoch == progress.epoch:
-            modelfile.save(learner.average, self._header(score), self.out / runfolder.WEIGHTS)
+        if header is not None:
+            modelfile.save(learner.average, header, self.out / runfolder.WEIGHTS)
         self.board.show(progress.curve[-1])
         self._keep()
 
@@ -172,13 +151,18 @@ class _Run:
         progress = self.learner.progress
         done = (progress.epoch + len(progress.losses) / self.steps) / self.config.epochs
         if self.config.minutes is not None:
-            done = max(done, progress.elapsed / (60 * self.config.minutes))
+            seconds = self._seconds_to_learn(self.config.minutes)
+            done = max(done, progress.elapsed / seconds if seconds > 0 else 1.0)
         return min(done, 1.0)
+
+    def _seconds_to_learn(self, minutes: float) -> float:
+        """What is left of so many minutes beside the last validation, if it takes as long as the one before."""
+        return 60 * minutes - self.learner.progress.judging
 
     def _step(self, raw: batches.Raw, done: float) -> float:
         """One step; its loss."""
         try:
-            return self.learner.step(*batches.prepare(raw, self.learner.device), done=done)
+            loss = self.learner.step(*batches.prepare(raw, self.learner.device), done=done)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -186,22 +170,33 @@ class _Run:
                 f"{self.config.batch_size} patches per step need more memory than {self.learner.device} has; "
                 "train with a smaller --batch-size, or on smaller patches"
             ) from error
+        if not math.isfinite(loss):
+            progress = self.learner.progress
+            raise ConfigError(
+                f"the loss of step {len(progress.losses) + 1} of epoch {progress.epoch + 1} is {loss}: the training "
+                f"has diverged; start anew with a smaller --learning-rate than {self.config.peak:g}"
+            )
+        return loss
 
-    def _score(self, stop: Stop) -> Score | None:
-        """How the averaged weights do, as the first process finds; None if it was stopped."""
-        if not self.validates:
-            return Score(math.nan, ())
-        learner, start = self.learner, time.monotonic()
-        score = None
-        if self.ranks.first:
-            with suppress(StoppedError):
+    def _judge(self, stop: Stop) -> tuple[float, ModelHeader | None] | None:
+        """The mean Dice of the averaged weights at 0.5, and where they are to be kept their header; None if stopped.
+
+        The first process validates, and has the header alone.
+        """
+        learner, progress, start = self.learner, self.learner.progress, time.monotonic()
+        dice, header, ended = -1.0, None, False
+        if self.validation is not None:
+            try:
                 score = self.validation.score(learner.average, str(learner.device), self.lineage.diameters, stop)
-        own = -1.0 if not self.ranks.first else math.inf if score is None else score.dice
-        (dice,) = self.ranks.agree(own)
-        if dice == math.inf:
-            return None
-        learner.progress.spent += time.monotonic() - start
-        return score or Score(dice, ())
+                if progress.would_be_best(score.dice):
+                    header = self._header(self.validation, score, stop)
+                dice = score.dice
+            except StoppedError:
+                ended = True
+        stopped, dice = self.ranks.agree(ended, dice if self.validates else -1.0)
+        progress.judging = time.monotonic() - start
+        progress.spent += progress.judging
+        return None if stopped else (dice if self.validates else math.nan, header)
 
     def _keep(self) -> None:
         """Write the learning curve, and last the state: a run that is killed before it repeats the epoch."""
@@ -245,12 +240,13 @@ class _Run:
         where = f"{learner.device} in {learner.precision}{kernel}{several}"
         return f"{self.config.group} of widths {widths} ({parameters}) on {where}"
 
-    def _header(self, score: Score) -> ModelHeader:
+    def _header(self, validation: Validation, score: Score, stop: Stop) -> ModelHeader:
         threshold, calibre, metrics = None, None, {}
         if score.maps:
-            threshold, best = self.validation.best_threshold(score)
-            calibre = self.validation.calibre(self.learner.average, str(self.learner.device), self.lineage.diameters)
-            metrics = {"val_dice_at_threshold": best, "val_dice_at_0.5": score.dice}
+            learner, learned = self.learner, self.lineage.diameters
+            threshold, dice = validation.choose_threshold(score)
+            calibre = validation.calibre(learner.average, str(learner.device), learned, stop)
+            metrics = {"val_dice_at_threshold": dice, "val_dice_at_0.5": score.dice}
         return self.lineage.header(self.learner.net.widths, threshold, calibre, metrics)
 
     def finish(self) -> TrainResult:

@@ -52,7 +52,7 @@ class TrainConfig:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        Group.parse(self.group)
+        object.__setattr__(self, "group", Group.parse(self.group).name)
         if not 0 < self.fraction <= 1:
             raise ConfigError(f"fraction is {self.fraction}; expected more than 0 and at most 1, such as 0.25")
         if self.loss not in LOSSES:
@@ -66,7 +66,7 @@ class TrainConfig:
         return self.learning_rate or (LEARNING_RATE if self.start is None else TUNING_RATE)
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON; what only says where and how long is left out, as it does not decide the outcome."""
+        """For JSON; what only says where to write and to compute is left out, as it does not decide the outcome."""
         values = dataclasses.asdict(self)
         return {k: str(v) if isinstance(v, Path) else v for k, v in values.items() if k not in _NOT_STORED}
 
@@ -113,4 +113,4 @@ def default_folder(config: TrainConfig, file: PatchFile) -> Path:
     """runs/ and the data sets, the group, and the fraction if it is not all: runs/drive-d4-0.25."""
     sets = "+".join(dict.fromkeys(record.dataset for record in file.header.samples))
     share = "" if config.fraction == 1 else f"-{config.fraction:g}"
-    return Path("runs") / f"{sets}-{Group.parse(config.group).name}{share}"
+    return Path("runs") / f"{sets}-{config.group}{share}"

@@ -56,13 +56,17 @@ class Validation:
         maps = tuple(segmenter.whole(whole) for whole in self.wholes)
         return Score(overlap.mean_dice(maps, self.labels, self.fovs), maps)
 
-    def best_threshold(self, score: Score) -> tuple[float, float]:
-        """The threshold with the highest mean Dice over the images, and that Dice."""
-        return overlap.best_threshold(score.maps, self.labels, self.fovs)
+    def choose_threshold(self, score: Score) -> tuple[float, float]:
+        """The threshold that the images tell, and the mean Dice that it gives."""
+        return overlap.choose_threshold(score.maps, self.labels, self.fovs)
 
-    def calibre(self, net: UNet, device: str, learned: Diameters | None) -> float | None:
-        """Mean width in pixels of the vessels of the image in which a net finds the widest; None if it finds few."""
-        segmenter = _segmenter(net, device, learned, never)
+    def calibre(self, net: UNet, device: str, learned: Diameters | None, stop: Stop = never) -> float | None:
+        """Mean width in pixels of the vessels of the image in which a net finds the widest; None if it finds few.
+
+        Raises:
+            StoppedError: as `score`.
+        """
+        segmenter = _segmenter(net, device, learned, stop)
         widths = [segmenter.width_in(whole) for whole in self.wholes]
         return max((width for width in widths if width is not None), default=None)
 

@@ -68,8 +68,7 @@ def test_time_in_words(minutes: float, words: str) -> None:
 def test_a_sparkline_of_many_epochs_ends_with_the_last() -> None:
     assert len(sparkline([i / 1000 for i in range(1000)])) <= LONGEST
     assert sparkline([0.0] * 99 + [1.0])[-1] == "█"
-    assert sparkline([math.nan, 0.0, 1.0]) == "█▁█"
-    assert sparkline([]) == sparkline([math.nan]) == ""
+    assert sparkline([]) == ""
     assert sparkline([0.5, 0.5]) == "▁▁"
 
 

@@ -80,16 +80,38 @@ def test_without_a_margin_there_is_no_correlation(c: Counts) -> None:
     assert math.isnan(overlap.mcc(c))
 
 
-def test_the_best_threshold_separates() -> None:
+def test_the_threshold_separates() -> None:
     label = np.array([[True, True, False, False]])
     probability = np.array([[0.34, 0.36, 0.29, 0.1]], np.float32)
-    threshold, dice = overlap.best_threshold([probability], [label], [np.ones_like(label)])
-    assert 0.29 < threshold <= 0.34
+    threshold, dice = overlap.choose_threshold([probability], [label], [np.ones_like(label)])
+    assert threshold == 0.34
     assert dice == 1
+
+
+@pytest.mark.parametrize(("spurious", "expected"), [(1, 0.5), (100, 0.61)])
+def test_a_threshold_leaves_one_half_only_for_more_than_chance(spurious: int, expected: float) -> None:
+    """Of 1,000 vessel pixels all are sure; as many others as given have a probability of .6."""
+    label = np.arange(2000)[None] < 1000
+    probability = np.where(label, 0.9, 0.1).astype(np.float32)
+    probability[0, 1000 : 1000 + spurious] = 0.6
+    threshold, dice = overlap.choose_threshold([probability], [label], [np.ones_like(label)])
+    assert threshold == expected
+    assert dice >= 1 - overlap.TOLERANCE
+
+
+def test_a_threshold_is_scored_as_a_mask_is() -> None:
+    """On probabilities that meet thresholds exactly, too."""
+    rng = np.random.default_rng(0)
+    maps = [(rng.integers(0, 101, (40, 50)) / 100).astype(np.float32) for _ in range(3)]
+    labels, fovs = [m + rng.normal(0, 0.2, m.shape) > 0.55 for m in maps], [rng.random(m.shape) < 0.7 for m in maps]
+    threshold, found = overlap.choose_threshold(maps, labels, fovs)
+    assert found == pytest.approx(overlap.mean_dice(maps, labels, fovs, threshold), abs=1e-12)
+    for step in range(5, 96):
+        assert overlap.mean_dice(maps, labels, fovs, step / 100) <= found + overlap.TOLERANCE
 
 
 def test_with_no_vessels_at_all_the_threshold_is_one_half() -> None:
     nothing = np.zeros((2, 2), bool)
-    threshold, dice = overlap.best_threshold([np.zeros((2, 2), np.float32)], [nothing], [~nothing])
+    threshold, dice = overlap.choose_threshold([np.zeros((2, 2), np.float32)], [nothing], [~nothing])
     assert threshold == 0.5
     assert math.isnan(dice)

@@ -88,6 +88,18 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         learner().load(tmp_path / "state", "{}")
 
 
+def test_a_state_of_which_a_bit_has_changed_is_refused(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    learner().save(state, "{}")
+    whole = state.read_bytes()
+    for place in (len(whole) - 1, len(whole) // 2, whole.index(b"progress") + 20):
+        state.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(OutputError, match=r"is no state to resume from .*(checksum|header)"):
+            learner().load(state, "{}")
+    state.write_bytes(whole)
+    learner().load(state, "{}")
+
+
 def test_precisions() -> None:
     assert choose_precision("fp32", CPU) == "fp32"
     assert choose_precision("auto", CPU) in ("fp32", "bf16")

@@ -1,6 +1,7 @@
 import csv
 import dataclasses
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from geseg.model.modelheader import read_header
 from geseg.model.restrict import restrict
 from geseg.model.unet import count_parameters
 from geseg.steps import train
+from geseg.steps.learner import Learner
 from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
 from geseg.steps.train import choose_patches, run
@@ -131,6 +133,55 @@ def test_memory_that_runs_out_is_one_line(config: TrainConfig, monkeypatch: pyte
         DeviceError, match="4 patches per step need more memory than cpu has; train with a smaller --ba"
     ):
         run(dataclasses.replace(config, group="c1"))
+
+
+@pytest.mark.parametrize("group", ["c1", "d4"])
+def test_patches_that_poolings_do_not_halve_are_one_line(config: TrainConfig, group: str) -> None:
+    with pytest.raises(ConfigError, match=r"patches of 32 pixels, .* 6 poolings .* multiple of 64: .* --patch-size 64"):
+        run(dataclasses.replace(config, group=group, widths=(1,) * 7))
+    assert config.out is not None
+    assert not config.out.exists()
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_training_that_diverges_ends_and_keeps_what_was_good(
+    config: TrainConfig, loss: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(learner: Learner, *batch: torch.Tensor, done: float) -> float:
+        return loss if learner.progress.epoch else whole_step(learner, *batch, done=done)
+
+    whole_step = Learner.step
+    monkeypatch.setattr(train.Learner, "step", step)
+    words = rf"loss of step 1 of epoch 2 is {loss}: .* diverged; start anew with a smaller --learning-rate than 0.02"
+    with pytest.raises(ConfigError, match=words):
+        run(config)
+    assert config.out is not None
+    assert len(modelfile.load(config.out / "model.safetensors")[1].training["samples"]["train"]) == 4
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx", "metrics.csv", "curves.png", "state.safetensors"])
+def test_a_part_of_a_run_is_not_overwritten_unless_asked(config: TrainConfig, name: str) -> None:
+    assert config.out is not None
+    config.out.mkdir()
+    (config.out / name).write_bytes(b"weights of months")
+    with pytest.raises(OutputError, match=rf"{name} exists already"):
+        run(config)
+    assert (config.out / name).read_bytes() == b"weights of months"
+
+
+def test_a_run_does_not_remove_what_it_starts_from(config: TrainConfig) -> None:
+    run(config)
+    assert config.out is not None
+    digest = sha256(config.out / "model.safetensors")
+    for start in (config.out, config.out / "model.safetensors"):
+        with pytest.raises(ConfigError, match="holds the model to start from, which --overwrite removes"):
+            run(dataclasses.replace(config, widths=None, start=start, overwrite=True))
+    assert sha256(config.out / "model.safetensors") == digest
+
+
+def test_a_group_has_one_name(config: TrainConfig) -> None:
+    first = run(dataclasses.replace(config, group=" D4", epochs=1))
+    assert read_header(first.model).group == "d4"
 
 
 @pytest.mark.parametrize("unit", ["images", "patches"])
