@@ -41,7 +41,8 @@ class Draws:
     """What happens to b samples.
 
     `matrices` map output to input coordinates about the centre of the patch, in pixels; a normalised image x becomes
-    gains * x + shifts, plus `blotches` and the absolute values of `choroid` stretched over the patch.
+    gains * x, in the field of view plus shifts, `blotches` and the absolute values of `choroid`, these two
+    stretched over the patch and the last one smoothed.
     """
 
     matrices: Float[np.ndarray, "b 2 2"]

@@ -16,6 +16,8 @@ def test_a_sample_draws_the_same_in_any_batch(seed: int, epoch: int, samples: li
         np.testing.assert_array_equal(together.matrices[place], alone.matrices[0])
         np.testing.assert_array_equal(together.gains[place], alone.gains[0])
         np.testing.assert_array_equal(together.shifts[place], alone.shifts[0])
+        np.testing.assert_array_equal(together.blotches[place], alone.blotches[0])
+        np.testing.assert_array_equal(together.choroid[place], alone.choroid[0])
 
 
 def test_seeds_epochs_and_samples_draw_differently() -> None:
@@ -33,6 +35,10 @@ def test_each_can_be_switched_off_and_leaves_the_others_alone(switched_off: str)
     if switched_off == "colour":
         assert (less.gains == 1).all()
         assert (less.shifts == 0).all()
+        assert not less.blotches.any()
+        assert not less.choroid.any()
+        assert full.blotches.any()
+        assert full.choroid.any()
         np.testing.assert_array_equal(less.matrices, full.matrices)
         return
     np.testing.assert_array_equal(less.gains, full.gains)

@@ -85,3 +85,26 @@ def test_colour_changes_reach_the_image_alone() -> None:
     still, other = batches.prepare(raw(np.eye(2)), CPU), batches.prepare(raw(np.eye(2), 1.5, 0.25), CPU)
     torch.testing.assert_close(other[0], still[0] * 1.5 + 0.25)
     assert torch.equal(other[1], still[1])
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_texture_is_added_inside_the_field_of_view_alone(sign: int) -> None:
+    """Blotches as they are, the choroid by its size: its patches are bright whatever was drawn."""
+    plain, textured = raw(np.eye(2)), raw(np.eye(2))
+    for given in (plain, textured):
+        given.patches[:, :6, :, 4] = 0
+    textured.draws.blotches[:, 1] = -0.5
+    textured.draws.choroid[:, 2] = 2.0 * sign
+    (before, *_), (after, *_) = batches.prepare(plain, CPU), batches.prepare(textured, CPU)
+    added = after - before
+    assert not added[:, :, :6].any()
+    for channel, value in enumerate((0.0, -0.5, 2.0)):
+        torch.testing.assert_close(added[:, channel, 6:], torch.full((2, 6, 12), value), atol=1e-5, rtol=0)
+
+
+def test_the_choroid_has_soft_dark_lines_where_its_sign_changes() -> None:
+    plain, textured = raw(np.eye(2)), raw(np.eye(2))
+    textured.draws.choroid[..., :2], textured.draws.choroid[..., 2:] = -1.0, 1.0
+    added = (batches.prepare(textured, CPU)[0] - batches.prepare(plain, CPU)[0])[0, 0, 6]
+    assert added.argmin() in (5, 6)
+    assert 0 < added.min() < 0.85 < 0.95 < added[[0, -1]].min()
