@@ -91,7 +91,11 @@ def main() -> None:
         others = [sample for folder in args.others for sample in training.training_half(folder)]
         refuse_seen(others, samples)
         kept = ("steps", "minutes", "folds", "params", "patch_size", "patches_per_image", "named")
-        settings = {"study": "labels", "images": [f"{sample.dataset}/{sample.id}" for sample in samples]}
+        settings = {
+            "study": "labels",
+            "images": training.names(samples),
+            "images to start from": training.names(others),
+        }
         grid.keep_settings(args.out, settings | {name: getattr(args, name) for name in kept})
         (train_named if args.named else study)(args, samples, others)
     except GesegError as error:

@@ -78,11 +78,12 @@ def main() -> None:
 
 def study(args: argparse.Namespace) -> None:
     """Cut the patches once, then run the cells."""
+    source = args.data or training.draw_set(args.out / "drive", train=7)
+    settings = {"study": "rotation", "images": training.names(training.training_half(source))}
     names = ("steps", "params", "patch_size", "patches_per_image")
-    grid.keep_settings(args.out, {"study": "rotation"} | {name: getattr(args, name) for name in names})
+    grid.keep_settings(args.out, settings | {name: getattr(args, name) for name in names})
     patches = args.out / "patches.h5"
     if not patches.exists():
-        source = args.data or training.draw_set(args.out / "drive", train=7)
         size, count = args.patch_size, args.patches_per_image
         prepare.run(
             PrepareConfig(

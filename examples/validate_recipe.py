@@ -81,8 +81,8 @@ def validate(args: argparse.Namespace) -> None:
     if args.only not in sets:
         raise ConfigError(f"--only names {args.only}; expected one of {', '.join(sets)}")
     names = ("group", "val_fraction", "patch_size", "patches_per_image", "batch_size", "epochs", "folds", "params")
-    images = [f"{sample.dataset}/{sample.id}" for half in sets.values() for sample in half]
-    kept = {"study": "recipe", "only": args.only, "images": images}
+    images = [sample for half in sets.values() for sample in half]
+    kept = {"study": "recipe", "only": args.only, "images": training.names(images)}
     grid.keep_settings(args.out, kept | {name: getattr(args, name) for name in names})
     sides = {(protocol, part): both for protocol, part, both in parts(args, sets)}
     cells = [Part(protocol=protocol, part=part, seed=seed) for seed, (protocol, part) in product(args.seeds, sides)]

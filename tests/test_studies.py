@@ -175,6 +175,20 @@ def test_what_is_there_is_not_done_again(tiny: Path, tmp_path: Path, run: Callab
     assert run("study_rotation", "--tiny", "-o", out, "--steps", "9") == (1, "", refusal)
 
 
+def test_a_study_does_not_go_on_with_other_photographs(
+    tiny: Path, tmp_path: Path, run: Callable[..., tuple[object, ...]]
+) -> None:
+    advice = "go on with the same, or choose another folder with -o"
+    shutil.copytree(tiny / "study_rotation", rotation := tmp_path / "study_rotation")
+    shutil.copytree(tiny / "study_labels", labels := tmp_path / "study_labels")
+    other = tiny / "validate_recipe" / "eyes"
+    refusal = f"geseg: {rotation} holds cells with other images; {advice}\n"
+    assert run("study_rotation", other, "--tiny", "-o", rotation) == (1, "", refusal)
+    refusal = f"geseg: {labels} holds cells with other images to start from; {advice}\n"
+    command = ("study_labels", labels / "drive", "--tiny", "-o", labels, "--others", tiny / "validate_recipe" / "drive")
+    assert run(*command) == (1, "", refusal)
+
+
 def test_photographs_to_score_are_refused_as_a_start_and_named_ones_are_trained_on(
     tiny: Path, tmp_path: Path, run: Callable[..., tuple[object, str, str]]
 ) -> None:

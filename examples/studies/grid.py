@@ -20,6 +20,8 @@ Point = tuple[str, int, int, float]
 """A net, an amount, a seed, and a figure."""
 Curves = dict[str, dict[int, list[float]]]
 """Per net and amount, a figure of each seed."""
+LONG = 80
+"""Characters of two values that a message has room for."""
 LAST = ("c4", "c8", "d8")
 """Nets that wait until the others are done, in this order; the last two share a place."""
 
@@ -65,11 +67,10 @@ def keep_settings(out: Path, settings: dict[str, Any]) -> None:
         write_json(path, settings)
     before = json.loads(path.read_text())
     for name in sorted(before.keys() | settings.keys()):
-        if before.get(name) != settings.get(name):
-            raise ConfigError(
-                f"{out} holds cells with {name} {before.get(name)}, not {settings.get(name)}; "
-                "go on with the same, or choose another folder with -o"
-            )
+        was, now = before.get(name), settings.get(name)
+        if was != now:
+            words = f"{name} {was}, not {now}" if len(f"{was}{now}") < LONG else f"other {name}"
+            raise ConfigError(f"{out} holds cells with {words}; go on with the same, or choose another folder with -o")
 
 
 def run_cells(

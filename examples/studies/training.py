@@ -69,6 +69,11 @@ def training_half(folder: Path) -> list[Sample]:
     return samples
 
 
+def names(samples: Sequence[Sample]) -> list[str]:
+    """Data set and id of each photograph, for the settings of a study."""
+    return [f"{sample.dataset}/{sample.id}" for sample in samples]
+
+
 def split_folds(samples: Sequence[Sample], folds: int) -> list[Sides]:
     """Who learns and who is scored in each fold; the images of a person go together, and every data set has all folds.
 
