@@ -16,7 +16,8 @@ def prepare(
     patch_size: Annotated[int, typer.Option(help="Side of a training patch in pixels.")] = 128,
     patches_per_image: Annotated[int, typer.Option(help="Patches cut from each training image.")] = 125,
     diameter: Annotated[
-        int, typer.Option(help="Field of view, in pixels, to which wider training photographs are reduced.")
+        int,
+        typer.Option(help="Pixels; training photographs with a field of view wider by a tenth are reduced to it."),
     ] = 1600,
     val_fraction: Annotated[float, typer.Option(help="Share of the training people who validate, in [0, 1).")] = 0.2,
     protocols: Annotated[

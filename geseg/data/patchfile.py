@@ -85,7 +85,7 @@ class PatchHeader:
     patch_size: int
     patches_per_image: int
     diameter: int
-    """Training photographs with a wider field of view, in pixels, were reduced to it."""
+    """Pixels; training photographs whose field of view was wider by more than a tenth were reduced to it."""
     val_fraction: float
     orientation_shift: bool
     """Whether patches were chosen by the direction of their vessels; validation and test images are patches, too."""

@@ -27,8 +27,9 @@ def restrict(net: UNet) -> UNet:
             folded.weight.copy_(_kernel(conv) * scale[:, None, None, None])
             folded.bias.copy_(shift)
     assert isinstance(plain.head, nn.Conv2d)
+    assert plain.head.bias is not None
     plain.head.weight.copy_(_kernel(net.head))
-    plain.head.load_state_dict({"weight": plain.head.weight, "bias": net.head.bias})
+    plain.head.bias.copy_(net.head.bias)
     return plain.eval().requires_grad_(False)
 
 

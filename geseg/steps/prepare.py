@@ -30,7 +30,7 @@ class PrepareConfig:
     """Side of a training patch in pixels."""
     patches_per_image: int = 125
     diameter: int = 1600
-    """Training photographs with a wider field of view, in pixels, are reduced to it."""
+    """Pixels; training photographs whose field of view is wider by more than a tenth are reduced to it."""
     val_fraction: float = 0.2
     """Share of the training people who validate; 0 for none."""
     protocols: tuple[str, ...] = ()
