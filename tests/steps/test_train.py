@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
 from geseg.steps.train import choose_patches, run
 from geseg.steps.trainconfig import Moment, TrainConfig
+from geseg.steps.validation import Validation
 
 
 @pytest.fixture
@@ -114,6 +116,24 @@ def test_minutes_end_a_run_with_the_schedule_finished(config: TrainConfig) -> No
     last = list(csv.DictReader((config.out / "metrics.csv").read_text().splitlines()))[-1]
     assert float(last["learning_rate"]) < 1e-4
     assert float(last["seconds"]) < 20
+
+
+def test_minutes_count_all_that_validation_takes(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also what is computed only of weights that are kept."""
+    calls: list[float | None] = []
+
+    def calibre(of: Validation, *arguments: object) -> float | None:
+        time.sleep(0.5)
+        calls.append(measured(of, *arguments))  # type: ignore[arg-type]
+        return calls[-1]
+
+    measured = Validation.calibre
+    monkeypatch.setattr(Validation, "calibre", calibre)
+    run(config)
+    assert config.out is not None
+    last = list(csv.DictReader((config.out / "metrics.csv").read_text().splitlines()))[-1]
+    assert calls
+    assert float(last["seconds"]) > 0.5 * len(calls)
 
 
 def test_patience_ends_a_run(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
