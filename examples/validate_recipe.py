@@ -125,7 +125,7 @@ def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, st
     model = models.load(run, device=args.device)
     with PatchFile.open(patches) as file:
         figures = scoring.score(file.whole("test"), model.segmenter.whole, model.threshold)
-    for path in (patches, run / STATE):
+    for path in (patches, run / STATE, *run.parent.glob(f"{run.name}-*/{STATE}")):
         path.unlink()  # patches of all sets are large, and no other training needs these
     return {"steps": steps, "threshold": model.threshold, "figures": figures}
 

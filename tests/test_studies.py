@@ -102,6 +102,10 @@ def test_the_recipe_is_scored_on_every_photograph_that_it_has_not_seen(tiny: Pat
         ["left out", "drive", "4"],
         ["left out", "eyes", "3"],
     ]
+    runs = list((tiny / "validate_recipe" / "runs").iterdir())
+    assert len(runs) == 2 * 5, "two cycles of each"
+    assert not [run for run in runs if (run / "state.safetensors").exists()], "nothing that is large stays"
+    assert not list((tiny / "validate_recipe" / "patches").iterdir())
 
 
 @pytest.mark.parametrize("name", STUDIES[1:])
@@ -185,7 +189,7 @@ def test_a_study_does_not_go_on_with_other_photographs(
     refusal = f"geseg: {rotation} holds cells with other images; {advice}\n"
     assert run("study_rotation", other, "--tiny", "-o", rotation) == (1, "", refusal)
     refusal = f"geseg: {labels} holds cells with other images to start from; {advice}\n"
-    command = ("study_labels", labels / "drive", "--tiny", "-o", labels, "--others", tiny / "validate_recipe" / "drive")
+    command = ("study_labels", labels / "drive", "--tiny", "-o", labels, "--others", other)
     assert run(*command) == (1, "", refusal)
 
 

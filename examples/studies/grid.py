@@ -20,7 +20,7 @@ Point = tuple[str, int, int, float]
 """A net, an amount, a seed, and a figure."""
 Curves = dict[str, dict[int, list[float]]]
 """Per net and amount, a figure of each seed."""
-LONG = 80
+LONG = 60
 """Characters of two values that a message has room for."""
 LAST = ("c4", "c8", "d8")
 """Nets that wait until the others are done, in this order; the last two share a place."""
