@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_view, print_next
+from geseg.cli.console import choose_view, print_next, print_next_predict
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Device, FractionOf, Loss, Overwrite, Patches, Precision, Quiet, Seed
 
@@ -16,7 +16,8 @@ def train(
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder to write. [default: runs/NAME]")] = None,
     group: Annotated[str, typer.Option(help="Symmetry: c1 (a plain U-Net), c2, c4, c8, d1, d2, d4 or d8.")] = "d4",
     start: Annotated[
-        Path | None, typer.Option("--from", help="Model to go on from: a run folder or its .safetensors file.")
+        Path | None,
+        typer.Option("--from", help="Model to go on from: a run folder, a .safetensors file or shipped."),
     ] = None,
     params: Annotated[int, typer.Option(min=1, help="Learned parameters, met within 2 % by the widths.")] = 62_500,
     widths: Annotated[str | None, typer.Option(help="Fields per level instead, such as 3,6,10,18.")] = None,
@@ -91,7 +92,10 @@ def train(
             f"fixed threshold {result.threshold:g}"
         )
     typer.echo(f"{result.model.with_name('curves.png')}: loss and validation Dice of the epochs")
-    print_next("eval", result.model.parent, patches)
+    if math.isnan(result.dice):  # the patch file may hold no image to score
+        print_next_predict(result.model.parent)
+    else:
+        print_next("eval", result.model.parent, patches)
 
 
 def _parse_widths(text: str | None) -> tuple[int, ...] | None:

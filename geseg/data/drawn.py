@@ -21,6 +21,8 @@ from geseg.files import atomic_path
 SMALLEST = 32
 THINNEST_PIXELS = 1.1
 """A line of a pixel's width or more meets a pixel centre in each column (or row): it stays connected."""
+EDGE = 1.5
+"""Pixels of soft edge around the disc, which `geseg.find_fov` counts as field of view: a net must have seen them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,8 @@ class Drawing:
 def draw(seed: int, height: int = 584, width: int = 565) -> Drawing:
     """Draw one photograph; the same seed and size give the same bytes, the same seed the same eye at every size.
 
-    A pixel is vessel iff its centre lies in the field of view and within half a vessel's width of its centre line.
+    A pixel is vessel iff its centre lies in the disc that the lens shows and within half a vessel's width of its centre
+    line. The field of view is this disc with its soft edge, as it is found in photographs.
 
     Raises:
         ConfigError: a side is below 32 pixels.
@@ -51,13 +54,13 @@ def draw(seed: int, height: int = 584, width: int = 565) -> Drawing:
         for kind in (True, False)
     )
     z = place.unit_disc(height, width)
-    fov = np.abs(z) <= 1
+    shown = np.abs(z) <= 1
     light = _retina(eye, z, place.radius, anatomy, camera)
     light = _vessels(light, arteries, veins, place.radius, anatomy, camera)
     return Drawing(
         image=_photograph(light, z, place.radius, anatomy, camera),
-        label=(np.maximum(arteries.depth, veins.depth) >= 0) & fov,
-        fov=fov,
+        label=(np.maximum(arteries.depth, veins.depth) >= 0) & shown,
+        fov=np.abs(z) <= 1 + EDGE / place.radius,
     )
 
 

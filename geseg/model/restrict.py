@@ -28,6 +28,7 @@ def restrict(net: UNet) -> UNet:
             folded.bias.copy_(shift)
     assert isinstance(plain.head, nn.Conv2d)
     assert plain.head.bias is not None
+    assert isinstance(net.head.bias, torch.Tensor)
     plain.head.weight.copy_(_kernel(net.head))
     plain.head.bias.copy_(net.head.bias)
     return plain.eval().requires_grad_(False)

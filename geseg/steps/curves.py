@@ -112,8 +112,9 @@ def nice_ticks(low: float, high: float) -> list[tuple[float, str]]:
     >>> [name for _, name in nice_ticks(0.612, 0.807)]
     ['0.60', '0.65', '0.70', '0.75', '0.80', '0.85']
     """
-    if high - low < 0.02:  # a flat line, or a single point, belongs into the middle
-        low, high = low - 0.01, high + 0.01
+    least = max(0.02, 1e-6 * max(abs(low), abs(high)))
+    if high - low < least:  # a flat line, or a single point, belongs into the middle
+        low, high = low - least / 2, high + least / 2
     span = high - low
     power = 10.0 ** math.floor(math.log10(span / 4))
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= span / 6)

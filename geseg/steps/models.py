@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float32, UInt8
@@ -101,9 +101,11 @@ def load(
 
     Raises:
         ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
-        ConfigError: the engine cannot run this kind of file, or there are no threads to run it.
+        ConfigError: there is no such engine, it cannot run this kind of file, or there are no threads to run it.
         DeviceError: the device is not there.
     """
+    if engine not in get_args(EngineName):
+        raise ConfigError(f"engine {engine!r} is not known; choose one of {', '.join(get_args(EngineName))}")
     if threads is not None and threads < 1:
         raise ConfigError(f"threads is {threads}; expected 1 or more, or None for one per core")
     engine, path = _choose(place(Path(model)), engine, device)

@@ -102,6 +102,9 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         ModelFileError, DeviceError: as `models.load`.
         ProcessError, StoppedError: as `cluster.join`.
     """
+    for folder in config.folders.values():
+        if folder.is_file():
+            raise OutputError(f"{folder} is a file, expected the name of a folder to write to; choose another one")
     jobs, unlisted = plan(config.images, config.recursive, config.folders)
     predictreport.refuse_other(config.report, config.overwrite)
     jobs = choose(jobs, config.shard) if config.shard else jobs

@@ -24,6 +24,11 @@ def check_free(out: Path, resume: bool, overwrite: bool) -> None:
     Raises:
         OutputError: as said.
     """
+    if not (resume or overwrite) and (out / STATE).is_file():
+        raise OutputError(
+            f"{out} holds a run already; go on with the same options and --resume, replace it with --overwrite, or "
+            "choose another place with -o"
+        )
     if not resume:
         for name in (CONFIG, *FILES):
             refuse_to_overwrite(out / name, overwrite)

@@ -11,6 +11,7 @@ from PIL import Image
 from scipy import ndimage
 
 from geseg.data.drawn import Drawing, draw, write_dataset
+from geseg.data.fov import find_fov
 from geseg.data.trees import Vessel, grow, random_eye, rasterise
 from geseg.errors import ConfigError, OutputError
 
@@ -45,6 +46,15 @@ def test_the_same_seed_is_the_same_eye_at_another_size() -> None:
     small, large = draw(3, 200, 200).label, draw(3, 400, 400).label
     near = ndimage.binary_dilation(small, iterations=2).repeat(2, 0).repeat(2, 1)
     assert near[large].mean() > 0.8  # the rest are vessels too thin for the small one
+
+
+@pytest.mark.parametrize("size", [96, 320, 584])
+def test_the_field_of_view_is_the_one_that_is_found(size: int) -> None:
+    """Where it were smaller, nets would not know the rim that `predict` shows them."""
+    drawing = draw(2, size, size)
+    found = find_fov(drawing.image)
+    radii = [np.sqrt(fov.sum() / np.pi) for fov in (drawing.fov, found)]
+    assert abs(radii[0] - radii[1]) < 0.6
 
 
 def test_the_view_is_lit_and_its_surround_is_dark() -> None:

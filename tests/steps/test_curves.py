@@ -65,6 +65,11 @@ def test_ticks_are_round_numbers_around_the_values(low: float, high: float, name
     assert ticks[0][0] <= low <= high <= ticks[-1][0] + 1e-9
 
 
+def test_a_flat_line_of_huge_numbers_has_ticks() -> None:
+    ticks = nice_ticks(8.9e22, 8.9e22)
+    assert ticks[0][0] < 8.9e22 < ticks[-1][0]
+
+
 @pytest.mark.parametrize("epochs", [1, 2, 11, 12, 13, 60, 9999])
 def test_epoch_ticks_are_few_and_within(epochs: int) -> None:
     ticks = epoch_ticks(epochs)

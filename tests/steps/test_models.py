@@ -22,6 +22,12 @@ def test_no_threads_are_refused(run_folder: Path, engine: str, threads: int) -> 
         geseg.load(run_folder, engine, "cpu", threads=threads)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("engine", ["tensorrt", "Native", ""])
+def test_unknown_engines_are_refused(run_folder: Path, engine: str) -> None:
+    with pytest.raises(ConfigError, match=f"engine '{engine}' is not known; choose one of auto, native, onnx, torch"):
+        geseg.load(run_folder, engine)  # type: ignore[arg-type]
+
+
 def test_threads_reach_the_kernel(run_folder: Path, needs_kernel: None, monkeypatch: pytest.MonkeyPatch) -> None:
     run, found = library.run, set[int]()
 

@@ -66,6 +66,14 @@ def test_without_recursive_sub_folders_are_left_alone(photos: Path, tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "masks").glob("*.png")) == ["a.png", "b.png"]
 
 
+def test_a_file_is_no_folder_to_write_to(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+    (taken := tmp_path / "eye.png").write_bytes(b"a photograph")
+    for folders in ({"out": taken}, {"out": tmp_path / "masks", "overlay": taken}):
+        with pytest.raises(OutputError, match=r"eye\.png is a file, expected the name of a folder to write to"):
+            run(PredictConfig(images=photos, model=run_folder, **folders))
+    assert taken.read_bytes() == b"a photograph"
+
+
 def test_one_file(photos: Path, tmp_path: Path, run_folder: Path) -> None:
     run(PredictConfig(images=photos / "deep" / "a.png", out=tmp_path / "masks", model=run_folder))
     assert [path.name for path in (tmp_path / "masks").rglob("*.png")] == ["a.png"]

@@ -97,7 +97,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(config: TrainConfig, 
 
 def test_a_run_is_not_overwritten_unless_asked(config: TrainConfig) -> None:
     run(config)
-    with pytest.raises(OutputError, match=r"config.json exists already; .* or replace it with --overwrite"):
+    with pytest.raises(OutputError, match=r"holds a run already; go on with .* --resume, replace it with --overwrite"):
         run(config)
     run(dataclasses.replace(config, overwrite=True, epochs=1))
 
@@ -179,7 +179,7 @@ def test_a_training_that_diverges_ends_and_keeps_what_was_good(
     assert len(modelfile.load(config.out / "model.safetensors")[1].training["samples"]["train"]) == 4
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx", "metrics.csv", "curves.png", "state.safetensors"])
+@pytest.mark.parametrize("name", ["model.safetensors", "model.onnx", "config.json", "metrics.csv", "curves.png"])
 def test_a_part_of_a_run_is_not_overwritten_unless_asked(config: TrainConfig, name: str) -> None:
     assert config.out is not None
     config.out.mkdir()
