@@ -82,12 +82,15 @@ def _is_another(process: int) -> bool:
     return True
 
 
-def refuse_to_overwrite(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if `path` exists and `overwrite` is false, or is a folder; called before any work starts."""
+def refuse_to_overwrite(path: Path, overwrite: bool, option: str = "-o") -> None:
+    """Raise OutputError if `path` exists and `overwrite` is false, or is a folder; called before any work starts.
+
+    The message names the option that chooses another one.
+    """
     if path.is_dir():
-        raise OutputError(f"{path} is a folder, expected the name of a file to write; choose another with -o")
+        raise OutputError(f"{path} is a folder, expected the name of a file to write; choose another with {option}")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; choose another place with -o, or replace it with --overwrite")
+        raise OutputError(f"{path} exists already; choose another place with {option}, or replace it with --overwrite")
 
 
 def sha256(path: Path) -> str:

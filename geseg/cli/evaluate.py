@@ -98,7 +98,7 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     say(f"{result.protocol}; by {result.model} on {result.made_by}")
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
-    typer.echo("" if fixed is None else f"; {fixed:g} is the threshold fixed on the model's validation images")
+    typer.echo("" if fixed is None else f"; {fixed:g} is the threshold in the model's file")
     exported = result.model != model and result.model.with_name(ONNX).is_file()  # beside the weights of a folder
     if exported or result.model.suffix == ".onnx":
         print_next_predict(model)
@@ -121,7 +121,7 @@ def _print_summary(result: "EvalResult", dataset: str) -> None:
         rows = [
             line
             for row, summary in result.summaries[dataset].items()
-            if row.region == region
+            if row.region == region and not (row.at == "fixed" and result.thresholds["fixed"] == 0.5)  # said already
             for line in (
                 [_title(result, row, summary.images), *_cells(summary.mean)],
                 ["  std", *_cells(summary.std)],

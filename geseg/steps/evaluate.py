@@ -30,7 +30,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         OutputError: the CSV file or the report exists already, or cannot be written.
     """
     if config.csv is not None:
-        refuse_to_overwrite(config.csv, config.overwrite)
+        refuse_to_overwrite(config.csv, config.overwrite, "--csv")
     place = None if config.report is None else page.place(config.report, config.overwrite)
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)

@@ -1,6 +1,7 @@
 """`geseg eval --report` on the command line; its tables are tested in test_commands.py."""
 
 import csv
+import dataclasses
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from geseg.cli.app import app
+from geseg.model import modelfile
 
 
 def invoke(*arguments: object) -> tuple[int, str, str]:
@@ -27,10 +29,30 @@ def test_it_says_where_the_report_is(run_folder: Path, patch_file: Path, tmp_pat
     assert "2 test images of drive" in page.read_text(encoding="utf-8")
     code, stdout, stderr = invoke("eval", run_folder, patch_file, "--report", tmp_path / "r", "-q")
     assert (code, stdout) == (1, "")
-    assert re.fullmatch(r"geseg: .*index\.html exists already; choose another place.*--overwrite\n", stderr)
+    assert re.fullmatch(
+        r"geseg: .*index\.html exists already; choose another place with --report.*--overwrite\n", stderr
+    )
     code, stdout, _ = invoke("eval", run_folder, patch_file, "--report", tmp_path / "r", "--overwrite", "--json")
     assert code == 0
     assert json.loads(stdout)["split"] == "test", "nothing but JSON"
+
+
+def test_a_table_names_its_own_option(run_folder: Path, patch_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("mine")
+    code, _, stderr = invoke("eval", run_folder, patch_file, "--csv", tmp_path / "a.csv", "-q")
+    assert (code, stderr.count("a.csv exists already; choose another place with --csv, or")) == (1, 1)
+
+
+@pytest.mark.parametrize(("threshold", "rows"), [(0.5, 2), (0.6, 4)])
+def test_a_threshold_of_one_half_is_said_once(
+    run_folder: Path, patch_file: Path, tmp_path: Path, threshold: float, rows: int
+) -> None:
+    """In each of the two regions."""
+    net, header = modelfile.load(run_folder / "model.safetensors")
+    modelfile.save(net, dataclasses.replace(header, threshold=threshold), tmp_path / "m.safetensors")
+    _, stdout, _ = invoke("eval", tmp_path / "m.safetensors", patch_file, "-q")
+    assert stdout.count("mean at") == rows
+    assert f"; {threshold:g} is the threshold in the model's file" in stdout
 
 
 def test_names_that_are_no_text_or_look_like_markup(make_generic: Callable[..., Path], tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def place(folder: Path, overwrite: bool) -> Path:
     Raises:
         OutputError: a page is there already and `overwrite` is false, or the folder cannot be made.
     """
-    refuse_to_overwrite(folder / NAME, overwrite)
+    refuse_to_overwrite(folder / NAME, overwrite, "--report")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
