@@ -72,7 +72,7 @@ def flipped_when_moved(photograph: np.ndarray, by: int) -> float:
 
 def test_shifts_change_a_mask_a_little_unless_by_the_divisor() -> None:
     photograph = draw(7, 584, 565).image
-    assert 0.003 < flipped_when_moved(photograph, 5) < 0.005
+    assert 0.003 < flipped_when_moved(photograph, 5) < 0.006
     assert flipped_when_moved(photograph, 8) < 0.0001, "pooling sees the same grid"
 
 
