@@ -18,8 +18,7 @@ from geseg.data.scale import TOLERANCE, Diameters
 NARROWEST, WIDEST = 0.0068, 0.014
 """Mean width of the vessels in diameters of the field of view: what two nets found in 7 photographs each of HRF (60
 degrees), 0.0062 to 0.0075, DRIVE (45), 0.0080 to 0.0096, STARE (35), 0.0079 to 0.0106, and CHASEDB1 (30, children),
-0.0107 to 0.0131. The first is the middle of HRF, so that most photographs of 60 degrees keep their own scale and none
-is enlarged for a few thin vessels; the second is beyond all."""
+0.0107 to 0.0131. The first is about the middle of HRF, the second beyond all."""
 STEPS = 8
 """Per octave, between the scales to choose from: so few that what two engines round differently hardly ever counts."""
 LEAST = 500
