@@ -22,7 +22,7 @@ from geseg.files import atomic_path
 
 COMPRESSIBLE = (".ppm", ".pgm", ".pbm")
 IMAGE_SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp"),
+    *(".png", ".jpg", ".jpeg", ".tif", ".tiff", ".gif", ".bmp", ".webp", ".jp2"),
     *COMPRESSIBLE,
     *(suffix + ".gz" for suffix in COMPRESSIBLE),
 )

@@ -1,6 +1,7 @@
 """What there is to segment, and where it goes: photographs are listed and clashes refused before any work starts."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,14 +35,21 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The photographs of a folder in the order of their names, and a line per sub-folder that cannot be listed."""
+    """The photographs of a folder in the order of their names.
+
+    Attributes:
+        images: the photographs.
+        unlisted: a line per sub-folder that cannot be listed.
+        remarks: a line on the files that do not have the names of images, if there are some.
+    """
 
     images: tuple[Path, ...]
-    unlisted: tuple[str, ...]
+    unlisted: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
-def plan(place: Path, recursive: bool, folders: Folders) -> tuple[list[Job], tuple[str, ...]]:
-    """Pair every photograph with its outputs; also one line per sub-folder that cannot be listed.
+def plan(place: Path, recursive: bool, folders: Folders) -> tuple[list[Job], Listing]:
+    """Pair every photograph with its outputs; also the list that they are from.
 
     Raises:
         DataError: there is no image.
@@ -57,7 +65,7 @@ def plan(place: Path, recursive: bool, folders: Folders) -> tuple[list[Job], tup
     if place.is_dir():
         for folder in folders.values():
             _refuse_searched(folder.resolve(), place, recursive)
-    return jobs, listing.unlisted
+    return jobs, listing
 
 
 def _job(image: Path, root: Path, folders: Folders) -> Job:
@@ -134,22 +142,35 @@ def list_images(place: Path, recursive: bool) -> Listing:
     if not os.path.lexists(place):
         raise DataError(f"{place} does not exist; expected an image or a folder of images")
     if not place.is_dir():
-        return Listing((place,), ())
-    unlisted: list[str] = []
+        return Listing((place,))
+    unlisted, others = list[str](), Counter[str]()
     try:
         entries = sum(1 for _ in place.iterdir())
     except OSError as error:
         raise DataError(f"{place} cannot be listed: {error.strerror}; make it readable") from error
-    found = sorted(_walk(place, recursive, (), unlisted))
+    found = sorted(_walk(place, recursive, (), unlisted, others))
     if not found and not unlisted:
         below = "" if recursive else "; look into its sub-folders too with --recursive"
         known = ", ".join(images.IMAGE_SUFFIXES)
         raise DataError(f"{place} holds {entries} entries, but no image ({known}){below}")
-    return Listing(tuple(found), tuple(unlisted))
+    return Listing(tuple(found), tuple(unlisted), _remarks(place, others))
 
 
-def _walk(folder: Path, recursive: bool, above: tuple[Identity | None, ...], unlisted: list[str]) -> Iterator[Path]:
-    """`above` are the folders on the way here, `unlisted` gets a line per folder that cannot be listed."""
+def _remarks(place: Path, others: Counter[str]) -> tuple[str, ...]:
+    if not others:
+        return ()
+    kinds = ", ".join(f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(others.items()))
+    return (f"{place}: files that were left out, as they do not have the names of images: {kinds}",)
+
+
+def _walk(
+    folder: Path, recursive: bool, above: tuple[Identity | None, ...], unlisted: list[str], others: Counter[str]
+) -> Iterator[Path]:
+    """The images in a folder.
+
+    `above` are the folders on the way here, `unlisted` gets a line per folder that cannot be listed, and `others`
+    counts the remaining files by their suffixes.
+    """
     try:
         entries = list(folder.iterdir())
     except OSError as error:
@@ -162,5 +183,7 @@ def _walk(folder: Path, recursive: bool, above: tuple[Identity | None, ...], unl
         if not os.path.isdir(entry):  # noqa: PTH112  # Path.is_dir raises where it may not ask
             if images.split_suffix(entry.name)[1]:
                 yield entry
+            else:
+                others[entry.suffix.lower()] += 1
         elif recursive and _identity(entry) not in here:
-            yield from _walk(entry, recursive, here, unlisted)
+            yield from _walk(entry, recursive, here, unlisted, others)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from geseg.errors import ConfigError, ImageError, OutputError
 from geseg.progress import Stop, Track, never, silent
 from geseg.steps import predictreport
-from geseg.steps.jobs import Folders, Job, Kind, plan, remove_leftovers
+from geseg.steps.jobs import Folders, Job, Kind, Listing, plan, remove_leftovers
 from geseg.steps.local import Crew, Local
 from geseg.steps.models import SHIPPED, EngineName, load
 from geseg.steps.origin import done_before
@@ -105,11 +105,11 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
     for folder in config.folders.values():
         if folder.is_file():
             raise OutputError(f"{folder} is a file, expected the name of a folder to write to; choose another one")
-    jobs, unlisted = plan(config.images, config.recursive, config.folders)
+    jobs, listing = plan(config.images, config.recursive, config.folders)
     predictreport.refuse_other(config.report, config.overwrite)
     jobs = choose(jobs, config.shard) if config.shard else jobs
     with _gather(config, len(jobs), stop, track) as crew:
-        work = _Work(config, jobs, unlisted, crew)
+        work = _Work(config, jobs, listing, crew)
         if work.look_back(track if config.out.exists() else silent, stop):
             work.go_on(track, stop)
         made = work.report()
@@ -118,7 +118,7 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         done_before=work.before,
         waiting=made.count("waiting"),
         to_review=made.to_review,
-        failures=(*unlisted, *(row.reason for row in made.images if row.reason is not None)),
+        failures=(*listing.unlisted, *(row.reason for row in made.images if row.reason is not None)),
         notes=made.notes,
         report=config.report,
         model=crew.path,
@@ -138,8 +138,8 @@ def _gather(config: PredictConfig, photographs: int, stop: Stop, track: Track) -
 class _Work:
     """The state of a run: a row of the report for each photograph that is dealt with."""
 
-    def __init__(self, config: PredictConfig, jobs: Sequence[Job], unlisted: tuple[str, ...], crew: Crew) -> None:
-        self.config, self.jobs, self.unlisted, self.crew = config, jobs, unlisted, crew
+    def __init__(self, config: PredictConfig, jobs: Sequence[Job], listing: Listing, crew: Crew) -> None:
+        self.config, self.jobs, self.listing, self.crew = config, jobs, listing, crew
         self.table = self._open_table()
         self.rows: dict[str, ImageRow] = {}
         self.before = 0
@@ -195,5 +195,10 @@ class _Work:
     def report(self) -> Report:
         """What is done so far, in the order of the photographs."""
         rows = (self.rows.get(job.name, ImageRow(image=job.name, status="waiting")) for job in self.jobs)
-        shard, origin, notes = self.config.shard, self.crew.origin, self.crew.notes
-        return Report(shard=shard, origin=origin, unlisted=self.unlisted, notes=notes, images=tuple(rows))
+        return Report(
+            shard=self.config.shard,
+            origin=self.crew.origin,
+            unlisted=self.listing.unlisted,
+            notes=(*self.listing.remarks, *self.crew.notes),
+            images=tuple(rows),
+        )

@@ -52,7 +52,7 @@ class Report:
     unlisted: tuple[str, ...]
     """A line for each sub-folder that could not be listed."""
     notes: tuple[str, ...]
-    """What else is worth knowing, such as that memory was short."""
+    """What else is worth knowing: files that were left out, or that memory was short."""
     images: tuple[ImageRow, ...]
 
     @property

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from geseg.data.images import read_mask
 from geseg.errors import ConfigError, DataError, OutputError
 from geseg.steps.jobs import list_images, plan
 from geseg.steps.predict import PredictConfig, PredictResult, run
@@ -214,9 +216,31 @@ def test_many_photographs_are_planned_in_seconds(tmp_path: Path, monkeypatch: py
 
     folder = tmp_path / "photos"
     folder.mkdir()
-    listing = jobs.Listing(tuple(folder / f"{number:06}.jpg" for number in range(20_000)), ())
+    listing = jobs.Listing(tuple(folder / f"{number:06}.jpg" for number in range(20_000)))
     monkeypatch.setattr(jobs, "list_images", lambda *_: listing)
     start = time.monotonic()
     planned, _ = plan(folder, False, {"mask": tmp_path / "masks", "overlay": tmp_path / "overlay"})
     assert len(planned) == 20_000
     assert time.monotonic() - start < 30
+
+
+def test_what_is_left_out_is_told(predict: Predict, photos: Path, tmp_path: Path) -> None:
+    """Nobody should believe that a whole folder was segmented when a part of it has other names."""
+    for name in ("a.dcm", "b.DCM", "Thumbs.db", "notes", ".hidden.dcm"):
+        (photos / name).touch()
+    (photos / "deep").mkdir()
+    (photos / "deep" / "c.dcm").touch()
+    words = f"{photos}: files that were left out, as they do not have the names of images: 1 without a suffix, 1 .db, "
+    assert predict(recursive=False).notes == (words + "2 .dcm",)
+    assert predict().notes == (words + "3 .dcm",)
+    assert json.loads((tmp_path / "masks" / NAME).read_text())["notes"] == [words + "3 .dcm"]
+
+
+@pytest.mark.parametrize("suffix", [".webp", ".jp2"])
+def test_newer_formats_are_found_too(predict: Predict, photos: Path, tmp_path: Path, suffix: str) -> None:
+    with Image.open(photos / "m.png") as image:
+        image.save(photos / f"n{suffix}", lossless=True)
+    result = predict()
+    assert (result.written, result.notes) == (2, ())
+    assert (tmp_path / "masks" / "m.png").read_bytes() != b""
+    np.testing.assert_array_equal(*(read_mask(tmp_path / "masks" / name) for name in ("m.png", "n.png")))
