@@ -8,6 +8,7 @@ import typer
 from geseg.cli.console import choose_track, print_next
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Overwrite, Quiet, Seed
+from geseg.files import printable
 
 
 def prepare(
@@ -59,4 +60,6 @@ def prepare(
         )
         result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
     typer.echo(f"{result.out}: {'; '.join(result.contents())}")
+    for line in result.notes:
+        typer.echo(f"geseg: {printable(line)}", err=True)
     print_next("train", result.out)

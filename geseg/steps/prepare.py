@@ -1,7 +1,7 @@
 """Pack data set folders into one patch file."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,8 @@ class PrepareResult:
 
     out: Path
     header: patchfile.PatchHeader
+    notes: tuple[str, ...]
+    """A line on labels that mark nothing, if there are some."""
 
     def contents(self) -> list[str]:
         """What the file holds, in words, a phrase per data set."""
@@ -104,9 +106,10 @@ def run(config: PrepareConfig, track: Track = silent, stop: Stop = never) -> Pre
             for source in sources
         ),
     )
+    empty: list[patchfile.SampleRecord] = []
     with atomic_path(config.out) as partial:
-        header = patchfile.write(partial, header, pack_all(samples, config, track, stop))
-    return PrepareResult(out=config.out, header=header)
+        header = patchfile.write(partial, header, noting(empty, pack_all(samples, config, track, stop)))
+    return PrepareResult(out=config.out, header=header, notes=tuple(describe_empty(empty)))
 
 
 def pack_all(
@@ -149,6 +152,27 @@ def pack(sample: Sample, config: PrepareConfig) -> Iterator[patchfile.TrainPatch
         yield from pack_shifted(record, layers, size, count, rng)
     else:
         yield patchfile.TrainPatches(record, patches.cut(layers, size, count, rng))
+
+
+def noting(
+    empty: list[patchfile.SampleRecord], stream: Iterable[patchfile.TrainPatches | patchfile.WholeImage]
+) -> Iterator[patchfile.TrainPatches | patchfile.WholeImage]:
+    """Yield a stream unchanged; `empty` gets what has a label that marks nothing, or nothing in any of its patches."""
+    for packed in stream:
+        label = packed.patches[:, :, :, 3] if isinstance(packed, patchfile.TrainPatches) else packed.label
+        if label is not None and label.size and not label.any():
+            empty.append(packed.record)
+        yield packed
+
+
+def describe_empty(empty: Sequence[patchfile.SampleRecord]) -> Iterator[str]:
+    """A line on labels that mark nothing, which is seldom meant."""
+    if empty:
+        first = f"{empty[0].dataset}/{empty[0].id}"
+        these = (
+            f"the label of {first} shows" if len(empty) == 1 else f"{len(empty)} labels, first that of {first}, show"
+        )
+        yield f"{these} no vessel; expected white on black: is it the right file?"
 
 
 def reduce(whole: patchfile.WholeImage, widest: int) -> tuple[patchfile.SampleRecord, np.ndarray]:

@@ -11,6 +11,9 @@ from geseg.data.samples import Sample, Source
 from geseg.errors import ConfigError, ImageError, LayoutError
 from geseg.files import sha256
 
+MOST_LABELLED = 0.75
+"""Of a field of view, that a label may mark. Vessels cover 5 to 20 % of it; what is not vessel, at least 80 %."""
+
 
 def find_sources(folders: Sequence[Path], protocols: Sequence[str] = ()) -> list[Source]:
     """Recognise several data sets; each follows the one of `protocols` that is its own, if any.
@@ -57,6 +60,12 @@ def read_whole(sample: Sample) -> WholeImage:
     view = fov.find_fov(image) if sample.fov is None else read_fitting_mask(sample.fov, "FOV", sample.image, image)
     if not view.any():
         raise ImageError(f"the FOV {sample.fov} is empty; expected the part that shows retina, or no file: remove it")
+    for path, mask in ((sample.label, label), (sample.second, second)):
+        if mask is not None and (share := mask[view].mean()) > MOST_LABELLED:
+            raise ImageError(
+                f"the label {path} marks {share:.0%} of the field of view; expected {MOST_LABELLED:.0%} at most: is it "
+                "inverted, or the mask of the field of view?"
+            )
     return WholeImage(describe(sample, image, view), image, label, view, second)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner, Result
 
 from geseg.cli.app import app
@@ -50,6 +51,15 @@ def test_several_data_sets_and_all_options(make_drive: Make, make_generic: Make)
     )
     header = PatchFile.open(Path("new/all.h5")).header
     assert (header.patch_size, header.patches_per_image, header.val_fraction, header.seed) == (16, 3, 0.4, 5)
+
+
+def test_a_label_that_shows_nothing_is_told(make_drive: Make) -> None:
+    root = make_drive()
+    Image.new("L", (68, 72)).save(root / "training" / "1st_manual" / "21_manual1.gif")
+    result = typed(root, "--quiet")
+    assert (result.exit_code, Path("patches.h5").exists()) == (0, True)
+    words = "geseg: the label of drive/21 shows no vessel; expected white on black: is it the right file?\n"
+    assert result.stderr == words
 
 
 def test_progress_goes_to_stderr(make_drive: Make) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -271,3 +272,28 @@ def test_a_photograph_without_a_rim_is_not_reduced(make_generic: Make, tmp_path:
         Image.fromarray(np.full((72, 68, 3), 120, np.uint8)).save(path)
     header = pack(tmp_path / "a.h5", root, diameter=32, patch_size=16).header
     assert {(record.height, record.diameter) for record in header.samples} == {(72, None)}
+
+
+@pytest.mark.parametrize(("name", "expected"), [("25", "100%"), ("24", "8[0-9]%")])
+def test_labels_that_are_another_mask_or_inverted(make_drive: Make, tmp_path: Path, name: str, expected: str) -> None:
+    root = make_drive()
+    label = root / f"training/1st_manual/{name}_manual1.gif"
+    if name == "25":
+        shutil.copy(root / "training/mask/25_training_mask.gif", label)
+    else:
+        Image.fromarray(~read_mask(label)).save(label)
+    message = error_of(ImageError, tmp_path / "a.h5", root)
+    words = f"{re.escape(str(label))} marks {expected} of the field of view; expected 75% at most: is it inverted"
+    assert re.search(words, message)
+
+
+@pytest.mark.parametrize("names", [("a",), ("a", "b")])
+def test_labels_that_show_nothing_are_told(make_generic: Make, tmp_path: Path, names: tuple[str, ...]) -> None:
+    """As those whose vessels are in the alpha channel; other structures than vessels may really be missing."""
+    root = make_generic()
+    for name in names:
+        Image.fromarray(np.zeros((72, 68), np.uint8)).save(root / "masks" / f"{name}.png")
+    small = {"patch_size": 24, "patches_per_image": 6, "val_fraction": 0.34}
+    (note,) = run(PrepareConfig(sources=(root,), out=tmp_path / "a.h5", **small)).notes  # type: ignore[arg-type]
+    first = "the label of photos/a shows" if names == ("a",) else "2 labels, first that of photos/a, show"
+    assert note == f"{first} no vessel; expected white on black: is it the right file?"
