@@ -9,6 +9,7 @@ GesegError                      exit code 1
 │   ├── ImageError              a file cannot be read as an image, or has the wrong size
 │   └── PatchFileError          a file is not a patch file of geseg
 ├── ModelFileError              a file is not a model of geseg
+├── DivergedError               a training whose loss is no number any more
 ├── StoppedError                a signal asked to stop; the message says what is kept
 ├── ProcessError                a process that shares the work has died
 └── ExportError                 an exported model does not do what the original does
@@ -58,6 +59,10 @@ class PatchFileError(DataError):
 
 class ModelFileError(GesegError):
     """A file that is no model, or one of another format number."""
+
+
+class DivergedError(GesegError):
+    """A training that has become useless, and that ended there."""
 
 
 class StoppedError(GesegError):

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from geseg.data.patchfile import PatchFile
-from geseg.errors import ConfigError, DataError, DeviceError, StoppedError
+from geseg.errors import DataError, DeviceError, DivergedError, StoppedError
 from geseg.inference.memory import is_out_of_memory
 from geseg.model import modelfile
 from geseg.model.losses import LOSSES
@@ -38,6 +38,7 @@ def run(config: TrainConfig, track: Track = silent, watch: Watch = unseen, stop:
         ModelFileError: `config.start` is no model that training has written.
         OutputError: the run folder holds a run already, and neither `resume` nor `overwrite` is set; or no more fits.
         ConfigError, DeviceError: options that do not fit together, a device that is not there or has too little memory.
+        DivergedError: the loss is no number any more.
         StoppedError: `stop` said so; `resume` goes on with the next step.
         ProcessError: another process of the training has died.
     """
@@ -172,7 +173,7 @@ class _Run:
             ) from error
         if not math.isfinite(loss):
             progress = self.learner.progress
-            raise ConfigError(
+            raise DivergedError(
                 f"the loss of step {len(progress.losses) + 1} of epoch {progress.epoch + 1} is {loss}: the training "
                 f"has diverged; start anew with a smaller --learning-rate than {self.config.peak:g}"
             )

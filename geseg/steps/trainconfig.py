@@ -15,6 +15,8 @@ from geseg.steps.learner import Progress
 
 LEARNING_RATE, TUNING_RATE = 2e-2, 2e-3
 """Peak of the schedule for weights that start at random, and for those of a model."""
+MOST_PARAMETERS = 100_000_000
+"""That widths are looked for; a thousand times what nets of this kind need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,8 @@ class TrainConfig:
         object.__setattr__(self, "group", Group.parse(self.group).name)
         if not 0 < self.fraction <= 1:
             raise ConfigError(f"fraction is {self.fraction}; expected more than 0 and at most 1, such as 0.25")
+        if not 0 < self.params <= MOST_PARAMETERS:
+            raise ConfigError(f"params is {self.params:,}; expected 1 to {MOST_PARAMETERS:,}, such as 62,500")
         if self.loss not in LOSSES:
             raise ConfigError(f"loss {self.loss!r} is not known; choose one of {', '.join(LOSSES)}")
         if self.resume and self.overwrite:

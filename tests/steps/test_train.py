@@ -14,7 +14,7 @@ import torch
 
 from geseg.data import patchfile
 from geseg.data.patchfile import PatchFile
-from geseg.errors import ConfigError, DataError, DeviceError, GesegError, OutputError, PatchFileError
+from geseg.errors import ConfigError, DataError, DeviceError, DivergedError, GesegError, OutputError, PatchFileError
 from geseg.files import sha256
 from geseg.model import modelfile
 from geseg.model.modelheader import read_header
@@ -173,7 +173,7 @@ def test_a_training_that_diverges_ends_and_keeps_what_was_good(
     whole_step = Learner.step
     monkeypatch.setattr(train.Learner, "step", step)
     words = rf"loss of step 1 of epoch 2 is {loss}: .* diverged; start anew with a smaller --learning-rate than 0.02"
-    with pytest.raises(ConfigError, match=words):
+    with pytest.raises(DivergedError, match=words):
         run(config)
     assert config.out is not None
     assert len(modelfile.load(config.out / "model.safetensors")[1].training["samples"]["train"]) == 4
@@ -328,6 +328,8 @@ def test_too_few_patches_for_a_batch(config: TrainConfig) -> None:
     [
         ({"fraction": 0.0}, ConfigError, "fraction is 0.0; expected more than 0 and at most 1"),
         ({"fraction": 25.0}, ConfigError, "fraction is 25.0"),
+        ({"params": 2_000_000_000}, ConfigError, "params is 2,000,000,000; expected 1 to 100,000,000"),
+        ({"params": 0}, ConfigError, "params is 0; expected 1 to"),
         ({"group": "d3"}, ConfigError, "group 'd3' is not known"),
         ({"loss": "focal"}, ConfigError, "loss 'focal' is not known; choose one of dice"),
         ({"resume": True, "overwrite": True}, ConfigError, "choose one"),
