@@ -11,11 +11,12 @@ _geseg() {
     prepare:-o | prepare:--out) return ;;
     prepare:--patch-size | prepare:--patches-per-image | prepare:--diameter | prepare:--val-fraction | prepare:--protocol | prepare:--seed) words="" ;;
     prepare:*) [[ $word == -* ]] || return; words="-o --out --patch-size --patches-per-image --diameter --val-fraction --protocol --orientation-shift --seed --overwrite --quiet -q --help" ;;
+    train:--group) words="c1 c2 c4 c8 d1 d2 d4 d8" ;;
     train:--fraction-of) words="images patches" ;;
     train:--loss) words="dice+bce dice bce iou" ;;
     train:--precision) words="auto fp32 bf16" ;;
     train:-o | train:--out | train:--from) return ;;
-    train:--group | train:--params | train:--widths | train:--fraction | train:--epochs | train:--minutes | train:--batch-size | train:--learning-rate | train:--patience | train:--seed | train:--device) words="" ;;
+    train:--params | train:--widths | train:--fraction | train:--epochs | train:--minutes | train:--batch-size | train:--learning-rate | train:--patience | train:--seed | train:--device) words="" ;;
     train:*) [[ $word == -* ]] || return; words="-o --out --group --from --params --widths --fraction --fraction-of --loss --colour --no-colour --scale --no-scale --mirror --no-mirror --rotation --no-rotation --epochs --minutes --batch-size --learning-rate --patience --seed --device --precision --resume --overwrite --quiet -q --help" ;;
     eval:--split) words="test val train" ;;
     eval:--beside | eval:--csv | eval:--report) return ;;

@@ -34,7 +34,7 @@ complete -c geseg -n '__geseg_at prepare' -l overwrite -d 'Replace what exists a
 complete -c geseg -n '__geseg_at prepare' -l quiet -s q -d 'Show no progress'
 complete -c geseg -n '__geseg_at prepare' -l help -d 'Show this message and exit'
 complete -c geseg -n '__geseg_at train' -s o -l out -rF -d 'Run folder to write'
-complete -c geseg -n '__geseg_at train' -l group -x -d 'Symmetry: c1 (a plain U-Net), c2, c4, c8, d1, d2, d4 or d8'
+complete -c geseg -n '__geseg_at train' -l group -kx -a 'c1 c2 c4 c8 d1 d2 d4 d8' -d 'Symmetry: cN turns by 360/N degrees, dN mirrors, too; c1 is a plain U-Net'
 complete -c geseg -n '__geseg_at train' -l from -rF -d 'Model to go on from: a run folder, a .safetensors file or shipped'
 complete -c geseg -n '__geseg_at train' -l params -x -d 'Learned parameters, met within 2 % by the widths'
 complete -c geseg -n '__geseg_at train' -l widths -x -d 'Fields per level instead, such as 3,6,10,18'

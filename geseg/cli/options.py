@@ -31,6 +31,19 @@ class Engine(StrEnum):
     torch = "torch"
 
 
+class GroupName(StrEnum):
+    """The symmetries of nets: rotations, and with d mirrors, too."""
+
+    c1 = "c1"
+    c2 = "c2"
+    c4 = "c4"
+    c8 = "c8"
+    d1 = "d1"
+    d2 = "d2"
+    d4 = "d4"
+    d8 = "d8"
+
+
 class Loss(StrEnum):
     """What training minimises."""
 

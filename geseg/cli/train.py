@@ -8,13 +8,18 @@ import typer
 
 from geseg.cli.console import choose_view, print_next, print_next_predict
 from geseg.cli.interrupt import Interrupt, typed_again
-from geseg.cli.options import Device, FractionOf, Loss, Overwrite, Patches, Precision, Quiet, Seed
+from geseg.cli.options import Device, FractionOf, GroupName, Loss, Overwrite, Patches, Precision, Quiet, Seed
 
 
 def train(
     patches: Patches = Path("patches.h5"),
     out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder to write. [default: runs/NAME]")] = None,
-    group: Annotated[str, typer.Option(help="Symmetry: c1 (a plain U-Net), c2, c4, c8, d1, d2, d4 or d8.")] = "d4",
+    group: Annotated[
+        GroupName,
+        typer.Option(
+            case_sensitive=False, help="Symmetry: cN turns by 360/N degrees, dN mirrors, too; c1 is a plain U-Net."
+        ),
+    ] = GroupName.d4,
     start: Annotated[
         Path | None,
         typer.Option("--from", help="Model to go on from: a run folder, a .safetensors file or shipped."),
@@ -58,7 +63,7 @@ def train(
         config = TrainConfig(
             patches=patches,
             out=out,
-            group=group,
+            group=group.value,
             start=start,
             params=params,
             widths=_parse_widths(widths),

@@ -13,6 +13,9 @@ from typer.testing import CliRunner
 
 import geseg
 from geseg.cli.app import COMMANDS, app
+from geseg.cli.options import GroupName
+from geseg.data import hdf5
+from geseg.model import group
 from geseg.native import library
 from geseg.steps.evaluate import EvalConfig
 from geseg.steps.export import ExportConfig
@@ -39,6 +42,14 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     code, stdout, _ = invoke(command, "--help")
     assert code == 0
     assert f"Example: geseg {command}" in re.sub(r"\s+", " ", stdout)
+
+
+def test_the_groups_are_those_that_nets_are_made_of(tmp_path: Path) -> None:
+    assert [name.value for name in GroupName] == [f"{kind}{turns}" for kind in "cd" for turns in group.ROTATIONS]
+    nothing = tmp_path / "none.h5"
+    assert invoke("train", nothing, "--group", "D8") == (1, "", f"geseg: {nothing} does not exist; {hdf5.EXPECTED}\n")
+    code, _, message = invoke("train", nothing, "--group", "d3")
+    assert (code, "'d3' is not one of 'c1', 'c2', 'c4'" in re.sub(r"[\s│]+", " ", message)) == (2, True)
 
 
 CONFIGS = {
