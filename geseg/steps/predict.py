@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +106,9 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         if folder.is_file():
             raise OutputError(f"{folder} is a file, expected the name of a folder to write to; choose another one")
     jobs, listing = plan(config.images, config.recursive, config.folders)
-    predictreport.refuse_other(config.report, config.overwrite)
+    before = predictreport.photographs_before(config.report, config.overwrite)
+    others = before - {job.name for job in jobs}
+    listing = replace(listing, remarks=(*listing.remarks, *predictreport.remark_on(config.report, others)))
     jobs = choose(jobs, config.shard) if config.shard else jobs
     with _gather(config, len(jobs), stop, track) as crew:
         work = _Work(config, jobs, listing, crew)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,20 +84,37 @@ class Report:
             partial.write_text(self.to_json(), encoding="ascii")
 
 
-def refuse_other(path: Path, overwrite: bool) -> None:
-    """Raise OutputError if another file than a report of geseg is in its place, and `overwrite` is false.
+def photographs_before(path: Path, overwrite: bool) -> frozenset[str]:
+    """The photographs that the report of an earlier run is about; none if there is no report.
 
-    A report is replaced by that of the next run: all that is in it but the seconds is in the masks, too.
+    It is replaced by that of the next run: all that is in it but the seconds is in the masks, too.
+
+    Raises:
+        OutputError: another file than a report of geseg is there, and `overwrite` is false; or it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            ours = file.read(len(BEGIN)) == BEGIN.encode()
+        found = path.read_bytes()
     except FileNotFoundError:
-        return
+        return frozenset()
     except OSError as error:
         raise OutputError(f"{path} cannot be read: {error.strerror}; expected a report, or nothing there") from error
-    if not ours and not overwrite:
+    if found.startswith(BEGIN.encode()):
+        with suppress(ValueError, TypeError, KeyError):  # somebody has edited it
+            return frozenset(str(row["image"]) for row in json.loads(found)["images"])
+    elif not overwrite:
         raise OutputError(
             f"{path} exists already and is no report of geseg; choose another place with -o, or replace it with "
             "--overwrite"
         )
+    return frozenset()
+
+
+def remark_on(path: Path, others: Collection[str]) -> tuple[str, ...]:
+    """A line on photographs that were in an earlier report and are not in this one, if there are some."""
+    if not others:
+        return ()
+    count = f"{len(others)} photograph{'s' * (len(others) > 1)}"
+    return (
+        f"{path} was about {count} more, first {min(others)}: now it is about these alone, and no mask is gone; "
+        "give each folder of photographs an -o of its own",
+    )

@@ -195,6 +195,21 @@ def test_a_report_of_another_program_is_not_replaced(predict: Predict, tmp_path:
     assert json.loads((tmp_path / "masks" / NAME).read_text())["done"] == 3
 
 
+def test_photographs_that_leave_the_report_are_told(predict: Predict, tmp_path: Path, photos: Path) -> None:
+    """As when a second folder is segmented into the masks of a first."""
+    assert predict().notes == ()
+    shutil.copytree(photos, tmp_path / "second")
+    (tmp_path / "second" / "b.tif").rename(tmp_path / "second" / "e.tif")
+    (note,) = predict(images=tmp_path / "second").notes
+    report = tmp_path / "masks" / NAME
+    words = f"{report} was about 1 photograph more, first b.tif: now it is about these alone, and no mask is gone; "
+    assert note == words + "give each folder of photographs an -o of its own"
+    assert json.loads(report.read_text())["notes"] == [note]
+    assert predict(images=tmp_path / "second").notes == ()
+    report.write_text(report.read_text().replace('"images": [', '"images": [['))
+    assert predict().notes == (), "a report that somebody has damaged"
+
+
 def test_leftovers_of_killed_runs_are_removed(predict: Predict, tmp_path: Path) -> None:
     (tmp_path / "masks").mkdir()
     for name in (".a.png.999999999.partial", f".{NAME}.999999999.partial", ".other.png.999999999.partial"):
