@@ -16,8 +16,16 @@ session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProv
 header = json.loads(session.get_modelmeta().custom_metadata_map["geseg"])
 image = np.asarray(Image.open(sys.argv[2]).convert("RGB")).astype(np.float64)
 height, width = image.shape[:2]
-lit = image[image[:, :, 0] > image[:, :, 0].max() / 10]  # header["normalisation"] says this in words
-normalised = ((image - lit.mean(0)) / lit.std(0)).transpose(2, 0, 1).astype(np.float32)
+
+# as header["normalisation"] says in words
+lit = image[:, :, 0] > image[:, :, 0].max() / 10
+green, mean, std = np.where(lit, image[:, :, 1], np.nan), image[lit].mean(0), image[lit].std(0)
+apart = round(0.02 * np.sqrt(lit.sum() / np.pi))
+differences = np.abs(np.concatenate([(g[apart:] - g[:-apart]).ravel() for g in (green, green.T)]))
+differences = np.sort(differences[~np.isnan(differences)])
+factor = 6 * differences[: len(differences) * 4 // 5].mean() / std[1]
+normalised = (image - mean) / (std * np.clip(factor, 0.3, 3))
+
 more = [(0, -side % header["divisor"]) for side in (height, width)]  # the graph takes sides divisible by this
-batch = np.pad(normalised, ((0, 0), *more), mode="reflect")[None]
+batch = np.pad(normalised.transpose(2, 0, 1), ((0, 0), *more), mode="reflect")[None].astype(np.float32)
 np.save(sys.argv[3], session.run(["probability"], {"image": batch})[0][0, 0, :height, :width])

@@ -30,14 +30,14 @@ from geseg.data import hdf5, hdf5writing, limits
 from geseg.data.samples import Split
 from geseg.errors import PatchFileError
 
-FORMAT = 4
+FORMAT = 5
 PACKED = {"compression": "lzf", "fletcher32": True}
 TRUE = np.uint8(255)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SampleRecord:
-    """What is known of a photograph in the file; mean and std are those of `normalise.statistics`."""
+    """What is known of a photograph in the file; mean and contrast are those of `normalise.statistics`."""
 
     dataset: str
     id: str
@@ -50,7 +50,7 @@ class SampleRecord:
     diameter: float | None
     """Of the field of view of its photograph, in pixels as they are in the file; None where it fills the photograph."""
     mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    contrast: tuple[float, float, float]
     fov: Literal["given", "found"]
     labelled: bool
     patches: int

@@ -17,8 +17,8 @@ if TYPE_CHECKING:  # they take a third of a second to import, and not all who re
 
 KEY, SEAL = "geseg", "geseg_sha256"
 """Keys in the file's metadata: of the header, and of the SHA-256 of the file without this entry."""
-FORMAT, UNSEALED = 2, 1
-"""What is written, and what is read as well: the same without checksum."""
+FORMAT = 3
+"""Of another number: models of photographs that were normalised in another way, or without checksum."""
 INPUT, OUTPUT = "image", "probability"
 """Names in the graph: float32[B, 3, H, W], normalised, to float32[B, 1, H, W] in [0, 1]."""
 MOST_DIVISOR = 2**11
@@ -124,7 +124,7 @@ def _read(path: Path) -> tuple[OnnxHeader, bytes]:
         )
     try:
         header = _header(seen.entries[KEY], path)
-        if header.format != UNSEALED and seen.entries.get(SEAL) != onnxgraph.digest(data, seen.spans.get(SEAL, (0, 0))):
+        if seen.entries.get(SEAL) != onnxgraph.digest(data, seen.spans.get(SEAL, (0, 0))):
             raise ModelFileError(f"{path} is damaged: its bytes do not fit its checksum; export it again")
     except ValueError as error:
         raise ModelFileError(
@@ -137,10 +137,10 @@ def _header(text: str, path: Path) -> OnnxHeader:
     fields = headers.parse(text)
     if (number := fields.get("format")) is None:
         raise ValueError("it has no format number")
-    if number not in (FORMAT, UNSEALED):
+    if number != FORMAT:
         raise ModelFileError(
             f"{path} has header format {number}, written by geseg {fields.get('geseg_version', 'of unknown version')}, "
-            f"but this geseg reads format {FORMAT}; export it again with this version, or install the one that wrote it"
+            f"but this geseg reads format {FORMAT}; train and export it again, or use that version"
         )
     header = headers.build(OnnxHeader, fields)
     low, high = header.diameters or (1.0, 1.0)

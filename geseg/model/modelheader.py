@@ -14,8 +14,8 @@ from geseg import headers
 from geseg.errors import GesegError, ModelFileError
 from geseg.model.group import Group
 
-FORMAT, UNSEALED = 2, 1
-"""What is written, and what is read as well: the same without checksum."""
+FORMAT = 3
+"""Of another number: models of photographs that were normalised in another way, or without checksum."""
 KEY, SEAL = "geseg", "sha256"
 """Names of the header in the metadata, and of the checksum of header and weights, which is its last field. As a second
 entry of the metadata it would come first or last as safetensors draws, and the same model would be another file."""
@@ -64,10 +64,12 @@ class ModelHeader:
             ValueError, ConfigError: the text is something else.
         """
         values = headers.parse(text)
-        if (number := values.get("format")) not in (FORMAT, UNSEALED):
+        if (number := values.get("format")) != FORMAT:
             versions = values.get("versions")
             writer = versions.get("geseg", "unknown") if isinstance(versions, dict) else "unknown"
-            raise ValueError(f"its format is number {number}, written by geseg {writer}")
+            raise ValueError(
+                f"its format is number {number}, written by geseg {writer}; train it again, or use that version"
+            )
         header = headers.build(cls, values)
         for name in ("samples", "people"):
             headers.check(dict[str, dict[str, str]], header.training.get(name, {}), f"training.{name}")

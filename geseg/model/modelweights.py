@@ -9,7 +9,7 @@ import safetensors
 import safetensors.numpy
 
 from geseg.errors import ModelFileError
-from geseg.model.modelheader import FORMAT, ModelHeader, read_sealed
+from geseg.model.modelheader import ModelHeader, read_sealed
 
 
 def load(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
@@ -23,7 +23,7 @@ def load(path: Path) -> tuple[ModelHeader, dict[str, np.ndarray]]:
         weights = safetensors.numpy.load_file(path)
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, safetensors.SafetensorError) as error:
         raise misfit(path, error) from error
-    if header.format == FORMAT and seal != digest(text, weights):
+    if seal != digest(text, weights):
         raise misfit(path, ModelFileError("its bytes do not fit its checksum"))
     return header, weights
 

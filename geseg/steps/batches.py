@@ -30,11 +30,11 @@ class Raw:
 
     patches: Tensor
     mean: Tensor
-    std: Tensor
+    contrast: Tensor
     draws: Draws
 
     def pin_memory(self) -> "Raw":
-        return Raw(self.patches.pin_memory(), self.mean.pin_memory(), self.std.pin_memory(), self.draws)
+        return Raw(self.patches.pin_memory(), self.mean.pin_memory(), self.contrast.pin_memory(), self.draws)
 
 
 class PatchReader(Dataset[Raw]):
@@ -44,7 +44,7 @@ class PatchReader(Dataset[Raw]):
         self.file, self.augmentation, self.seed = file, augmentation, seed
         self.sample_of = file.train_samples
         self.mean = np.array([record.mean for record in file.header.samples], np.float32)
-        self.std = np.array([record.std for record in file.header.samples], np.float32)
+        self.contrast = np.array([record.contrast for record in file.header.samples], np.float32)
         file.close()
 
     def __getitems__(self, batch: Sequence[Draw]) -> Raw:
@@ -54,7 +54,7 @@ class PatchReader(Dataset[Raw]):
         return Raw(
             torch.from_numpy(self.file.train_patches(indices)),
             torch.from_numpy(self.mean[samples]),
-            torch.from_numpy(self.std[samples]),
+            torch.from_numpy(self.contrast[samples]),
             augment.stack(drawn),
         )
 
@@ -145,8 +145,8 @@ def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
         fov: float32[B, 1, p, p], 0 or 1
     """
     patches = raw.patches.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean, std = (t.to(device, non_blocking=True)[:, :, None, None] for t in (raw.mean, raw.std))
-    stack = torch.cat([(patches[:, :3] - mean) / std, patches[:, 3:] / 255], 1)
+    mean, contrast = (t.to(device, non_blocking=True)[:, :, None, None] for t in (raw.mean, raw.contrast))
+    stack = torch.cat([(patches[:, :3] - mean) / contrast, patches[:, 3:] / 255], 1)
     matrices = torch.from_numpy(raw.draws.matrices).to(device)
     grid = F.affine_grid(F.pad(matrices, (0, 1)), list(stack.shape), align_corners=False)
     stack = F.grid_sample(stack, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -69,8 +69,9 @@ def run(model: Model, photographs: Sequence[Photograph], track: Track = silent) 
 def segment_moved(model: Model, whole: WholeImage, move: Move) -> Map:
     """The map of a moved photograph, with the brightness and contrast of the unmoved one: its new corners are black."""
     moved = move.forth(whole.image.astype(np.float32).transpose(2, 0, 1))
-    mean, std = (np.array(s, np.float32)[:, None, None] for s in (whole.record.mean, whole.record.std))
-    return model.segmenter.planes((moved - mean) / std, model.segmenter.scales_of(whole))
+    record = whole.record
+    mean, contrast = (np.array(s, np.float32)[:, None, None] for s in (record.mean, record.contrast))
+    return model.segmenter.planes((moved - mean) / contrast, model.segmenter.scales_of(whole))
 
 
 def _over_images(move: Move, values: np.ndarray) -> Moved:

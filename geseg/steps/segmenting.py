@@ -118,8 +118,8 @@ class Segmenter:
         return None if width is None else width * ready.by
 
     def _ready_whole(self, whole: "WholeImage") -> Ready:
-        mean, std = np.array(whole.record.mean), np.array(whole.record.std)
-        return self._ready(normalise.normalise(whole.image, mean, std), whole.fov, whole.record.diameter)
+        mean, contrast = np.array(whole.record.mean), np.array(whole.record.contrast)
+        return self._ready(normalise.normalise(whole.image, mean, contrast), whole.fov, whole.record.diameter)
 
     def _ready(
         self, normalised: Float32[np.ndarray, "3 h w"], fov: Bool[np.ndarray, "h w"], wide: float | None

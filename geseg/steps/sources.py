@@ -82,7 +82,7 @@ def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray
 
 def describe(sample: Sample, image: np.ndarray, view: np.ndarray) -> SampleRecord:
     """What the header keeps of a sample."""
-    mean, std = normalise.statistics(image)
+    mean, contrast = normalise.statistics(image)
     return SampleRecord(
         dataset=sample.dataset,
         id=sample.id,
@@ -93,7 +93,7 @@ def describe(sample: Sample, image: np.ndarray, view: np.ndarray) -> SampleRecor
         width=image.shape[1],
         diameter=scale.diameter(view),
         mean=tuple(mean.tolist()),
-        std=tuple(std.tolist()),
+        contrast=tuple(contrast.tolist()),
         fov="found" if sample.fov is None else "given",
         labelled=sample.label is not None,
         patches=0,

@@ -53,7 +53,7 @@ def record(number: int, split: Split, labelled: bool = True) -> SampleRecord:
         width=13,
         diameter=12.0 if number % 2 else None,
         mean=(1.5, 2.5, 1 / 3),
-        std=(1.0, 2.0, 3.0),
+        contrast=(1.0, 2.0, 3.0),
         fov="given",
         labelled=labelled,
         patches=0,
@@ -227,16 +227,16 @@ def edit_header(path: Path, text: str) -> None:
 def test_another_format(path: Path) -> None:
     edit_header(path, json.dumps({"format": 1, "geseg_version": "0.1.0", "old": True}))
     assert error_of(path) == (
-        f"{path} is a patch file of format 1, written by geseg 0.1.0; expected format 4: prepare it again"
+        f"{path} is a patch file of format 1, written by geseg 0.1.0; expected format 5: prepare it again"
     )
     edit_header(path, json.dumps({"format": 2}))
     assert error_of(path) == (
-        f"{path} is a patch file of format 2, written by geseg of unknown version; expected format 4: prepare it again"
+        f"{path} is a patch file of format 2, written by geseg of unknown version; expected format 5: prepare it again"
     )
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 4}', '{"format": 4, "sources": [], "samples": [], "x": 1}']
+    "text", ["", "[]", "{}", '{"format": 5}', '{"format": 5, "sources": [], "samples": [], "x": 1}']
 )
 def test_a_damaged_header(path: Path, text: str) -> None:
     edit_header(path, text)

@@ -86,7 +86,7 @@ def test_the_header_says_what_was_chosen(make_drive: Make, tmp_path: Path) -> No
     photo = root / "training/images/25_training.tif"
     assert (record.dataset, record.id, record.person, record.height, record.width) == ("drive", "25", "25", 72, 68)
     assert (record.stem, record.fov, record.labelled) == ("25_training", "given", True)
-    assert [list(record.mean), list(record.std)] == [list(values) for values in statistics(read_image(photo))]
+    assert [list(record.mean), list(record.contrast)] == [list(values) for values in statistics(read_image(photo))]
     assert record.image_sha256 == hashlib.sha256(photo.read_bytes()).hexdigest()
     assert record.label_sha256 == hashlib.sha256((root / "training/1st_manual/25_manual1.gif").read_bytes()).hexdigest()
     assert record.fov_sha256 == hashlib.sha256((root / "training/mask/25_training_mask.gif").read_bytes()).hexdigest()

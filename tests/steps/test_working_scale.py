@@ -86,11 +86,11 @@ def test_a_reduced_photograph_turns_with_its_map() -> None:
 
 def sample(width: int) -> WholeImage:
     image, fov = stripes(width)
-    mean, std = (tuple(values.tolist()) for values in statistics(image))
+    mean, contrast = (tuple(values.tolist()) for values in statistics(image))
     words = {"dataset": "stripes", "id": "1", "stem": "1", "person": "1", "split": "val", "fov": "found"}
-    sizes = {"height": 896, "width": 896, "diameter": 840.0, "mean": mean, "std": std, "patches": 0, "labelled": False}
+    sizes = {"height": 896, "width": 896, "diameter": 840.0, "patches": 0, "labelled": False}
     hashes = dict.fromkeys(("image_sha256", "label_sha256", "fov_sha256", "second_sha256"), "")
-    return WholeImage(SampleRecord(**words, **sizes, **hashes), image, None, fov)  # type: ignore[arg-type]
+    return WholeImage(SampleRecord(**words, **sizes, **hashes, mean=mean, contrast=contrast), image, None, fov)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("width", [6, 12, 20])
