@@ -77,7 +77,7 @@ def test_patches_show_their_image_label_and_field_of_view(make_drive: Make, tmp_
 def test_the_header_says_what_was_chosen(make_drive: Make, tmp_path: Path) -> None:
     root = make_drive()
     header = pack(tmp_path / "a.h5", root, seed=7, val_fraction=0.4).header
-    assert (header.format, header.geseg_version) == (4, geseg.__version__)
+    assert (header.format, header.geseg_version) == (5, geseg.__version__)
     assert (header.seed, header.patch_size, header.patches_per_image, header.val_fraction) == (7, 24, 6, 0.4)
     (source,) = header.sources
     assert (source.dataset, source.layout) == ("drive", "drive")
