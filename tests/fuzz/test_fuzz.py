@@ -198,7 +198,7 @@ def tiny_patches(path: Path) -> bytes:
     rng, records = np.random.default_rng(0), []
     for number, split in enumerate(("train", "train", "val", "test")):
         hashes = {f"{what}_sha256": what[0] * 64 for what in ("image", "label", "fov", "second")}
-        figures = {"diameter": 11.0, "mean": (1.0, 2.0, 3.0), "std": (1.0, 1.0, 1.0)}
+        figures = {"diameter": 11.0, "mean": (1.0, 2.0, 3.0), "contrast": (1.0, 1.0, 1.0)}
         words = {"dataset": "drive", "id": f"{number}", "stem": f"{number}", "person": f"{number}", "fov": "given"}
         sizes = {"height": 12, "width": 11, "patches": 0, "labelled": True}
         records.append(SampleRecord(split=split, **words, **sizes, **figures, **hashes))  # type: ignore[arg-type]
