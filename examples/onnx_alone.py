@@ -1,6 +1,7 @@
 """Segments one photograph with onnxruntime, numpy and Pillow alone: python onnx_alone.py MODEL.onnx PHOTO OUT.npy.
 
-At the photograph's own scale; `geseg predict` also brings it to the scale that the model has learned.
+Probabilities at the photograph's own scale, which mean nothing outside of the field of view; `geseg predict` also finds
+that, and brings the photograph to the scale that the model has learned.
 """
 
 import json
@@ -20,7 +21,7 @@ height, width = image.shape[:2]
 # as header["normalisation"] says in words
 lit = image[:, :, 0] > image[:, :, 0].max() / 10
 green, mean, std = np.where(lit, image[:, :, 1], np.nan), image[lit].mean(0), image[lit].std(0)
-apart = round(0.02 * np.sqrt(lit.sum() / np.pi))
+apart = max(1, round(0.02 * np.sqrt(lit.sum() / np.pi)))
 differences = np.abs(np.concatenate([(g[apart:] - g[:-apart]).ravel() for g in (green, green.T)]))
 differences = np.sort(differences[~np.isnan(differences)])
 factor = 6 * differences[: len(differences) * 4 // 5].mean() / std[1]

@@ -17,7 +17,7 @@ NORMALISATION = (
 APART = 0.01
 """How far apart the two pixels of a difference are, in diameters of the retina: about the width of a vessel."""
 GAIN, LEAST, MOST = 6.0, 0.3, 3.0
-"""Contrast in typical differences, which makes most factors about 1, and the range of the factor."""
+"""Contrast in typical differences, and the range of the factor; on seven photographs of four sets it was 0.6 to 1.2."""
 
 
 def lit(image: UInt8[np.ndarray, "h w 3"]) -> Bool[np.ndarray, "h w"]:
@@ -52,8 +52,7 @@ def statistics(image: UInt8[np.ndarray, "h w 3"]) -> tuple[Float64[np.ndarray, "
 def typical_difference(channel: UInt8[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"], apart: int) -> float:
     """Mean of the smallest 4/5 of all differences |a - b| of two pixels inside, `apart` in a row or a column.
 
-    The largest fifth is left out: the rims of the disc and of the field of view, hard exudates, reflexes. 0 without any
-    difference.
+    The largest fifth is left out, so that a few strong edges do not decide it. 0 without any difference.
     """
     times = np.zeros(256, np.int64)
     for near, far in ((np.s_[:-apart], np.s_[apart:]), (np.s_[:, :-apart], np.s_[:, apart:])):

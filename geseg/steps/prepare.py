@@ -109,7 +109,7 @@ def run(config: PrepareConfig, track: Track = silent, stop: Stop = never) -> Pre
     empty: list[patchfile.SampleRecord] = []
     with atomic_path(config.out) as partial:
         header = patchfile.write(partial, header, noting(empty, pack_all(samples, config, track, stop)))
-    return PrepareResult(out=config.out, header=header, notes=tuple(describe_empty(empty)))
+    return PrepareResult(out=config.out, header=header, notes=describe_empty(empty))
 
 
 def pack_all(
@@ -165,14 +165,13 @@ def noting(
         yield packed
 
 
-def describe_empty(empty: Sequence[patchfile.SampleRecord]) -> Iterator[str]:
+def describe_empty(empty: Sequence[patchfile.SampleRecord]) -> tuple[str, ...]:
     """A line on labels that mark nothing, which is seldom meant."""
-    if empty:
-        first = f"{empty[0].dataset}/{empty[0].id}"
-        these = (
-            f"the label of {first} shows" if len(empty) == 1 else f"{len(empty)} labels, first that of {first}, show"
-        )
-        yield f"{these} no vessel; expected white on black: is it the right file?"
+    if not empty:
+        return ()
+    first = f"{empty[0].dataset}/{empty[0].id}"
+    these = f"the label of {first} shows" if len(empty) == 1 else f"{len(empty)} labels, first that of {first}, show"
+    return (f"{these} no vessel; expected white on black: is it the right file?",)
 
 
 def reduce(whole: patchfile.WholeImage, widest: int) -> tuple[patchfile.SampleRecord, np.ndarray]:
