@@ -172,7 +172,7 @@ def measure_cell(cell: Cell, args: argparse.Namespace, patches: list[Path], othe
     config = configure(args, cell.net, file.path, cell.seed, f"runs/{cell.name}", others)
     trained, steps = (config.out, train_cell(cell, config, file, args.minutes)) if cell.amount else (config.start, 0)
     assert trained is not None, "only nets that go on from others learn from no photograph"
-    model, wholes = models.load(trained, engine="torch", device=args.device), list(file.whole("test"))
+    model, wholes = models.load(trained, device=args.device), list(file.whole("test"))
     figures = {cell.net: scoring.score(wholes, model.segmenter.whole)}
     if cell.net == "plain":
         figures[TEST_TIME] = scoring.score(wholes, functools.partial(scoring.mean_of_moves, model))

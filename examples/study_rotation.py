@@ -122,7 +122,7 @@ def measure_cell(cell: Cell, args: argparse.Namespace, patches: Path, found: int
             device=args.device,
         )
     )
-    model = models.load(run, engine="torch", device=args.device)
+    model = models.load(run, device=args.device)
     turns = TURNS if cell.amount == max(args.amounts) else ()
     turned = {str(degrees): turned_loss(model, tests, Move(degrees)) for degrees in turns}
     loss = turned["0"] if turned else turned_loss(model, tests, Move(0))

@@ -50,8 +50,9 @@ class Move:
     def forth(self, stack: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "c mh mw"]:
         """Move the channels of an image.
 
-        A quarter turn swaps height and width. At other angles the canvas grows until it holds the whole image; its new
-        corners are 0: black in a photograph, the mean colour in a normalised one, as tiles have it beyond the border.
+        A quarter turn swaps height and width. At other angles the canvas grows, to even sides, until it holds the whole
+        image; its new corners are 0: black in a photograph, the mean colour in a normalised one, as tiles have it beyond
+        the border.
         """
         turned = self._on_grid(stack)
         return np.ascontiguousarray(turned) if self.exact else _turn(turned, self._rest, self._canvas(turned))
@@ -93,11 +94,11 @@ class Move:
         return np.flip(turned, -1) if self.mirrored else turned
 
     def _canvas(self, turned: np.ndarray) -> tuple[int, int]:
-        """Height and width of what holds an image after the rest of the turn."""
+        """Sides of what holds an image after the rest of the turn: even, as odd ones take twice the tiles."""
         height, width = turned.shape[-2:]
         angle = math.radians(self._rest)
         cos, sin = math.cos(angle), math.sin(angle)
-        return math.ceil(height * cos + width * sin), math.ceil(height * sin + width * cos)
+        return 2 * math.ceil((height * cos + width * sin) / 2), 2 * math.ceil((height * sin + width * cos) / 2)
 
 
 SYMMETRIES = tuple(Move(degrees, mirrored) for mirrored in (False, True) for degrees in (0.0, 90.0, 180.0, 270.0))

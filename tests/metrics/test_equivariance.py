@@ -88,6 +88,13 @@ def test_nothing_is_lost_and_corners_are_0(move: Move) -> None:
 
 
 @pytest.mark.parametrize("move", BETWEEN, ids=named)
+def test_a_canvas_that_grows_has_even_sides(move: Move) -> None:
+    """Odd sides take twice the tiles, each: see tiling."""
+    height, width = move.forth(np.zeros((1, 61, 80), np.float32)).shape[1:]
+    assert (height % 2, width % 2) == (0, 0)
+
+
+@pytest.mark.parametrize("move", BETWEEN, ids=named)
 def test_a_smooth_map_comes_back(move: Move) -> None:
     image = smooth(57, 64)
     back = move.back(move.forth(image[None])[0], image.shape)
