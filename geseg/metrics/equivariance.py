@@ -51,8 +51,8 @@ class Move:
         """Move the channels of an image.
 
         A quarter turn swaps height and width. At other angles the canvas grows, to even sides, until it holds the whole
-        image; its new corners are 0: black in a photograph, the mean colour in a normalised one, as tiles have it beyond
-        the border.
+        image; its new corners are 0: black in a photograph, the mean colour in a normalised one, as tiles have it
+        beyond the border.
         """
         turned = self._on_grid(stack)
         return np.ascontiguousarray(turned) if self.exact else _turn(turned, self._rest, self._canvas(turned))
