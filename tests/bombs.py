@@ -74,6 +74,7 @@ N = 30_000
 HUGE = "more than the 120 megapixels that a photograph may have (a decompression bomb?)"
 DIRECTORY, PIXELS, TEXT = "its directory is damaged", "its compressed pixels are damaged", "is too long"
 DOT = zlib.compress(bytes(2))
+WIDE: dict[int, list[int]] = {256: [9999], 257: [9999], 278: [9999]}
 MANY: dict[int, list[int]] = {273: [8] * 100_000, 278: [1], 279: [10] * 100_000}
 
 BOMBS: dict[str, tuple[bytes, str | tuple[int, int]]] = {
@@ -116,7 +117,7 @@ BOMBS: dict[str, tuple[bytes, str | tuple[int, int]]] = {
     "far strip.tif": (tiff({273: [2**32 - 1]}), "image file is truncated"),
     "far strip of 16 bits.tif": (tiff({273: [2**32 - 1]}, bits=16), "image file is truncated"),
     "strips of no rows.tif": (tiff({278: [0]}, bits=16), DIRECTORY),
-    "samples.tif": (tiff({277: [65535], 256: [9999], 257: [9999], 278: [9999]}, bits=16), "save it in smaller ones"),
+    "samples.tif": (tiff({262: [2], 277: [65535], **WIDE}, bits=16), "save it in smaller ones"),
     "samples of 8 bits.tif": (tiff({277: [65535]}), "which is not supported"),
     "a strip too often.tif": (tiff({**MANY, 257: [10**5], 259: [8], 279: [10**7] * 10**5}, bytes(10**7), 16), PIXELS),
     "strips.tif": (tiff(MANY), (10, 10)),

@@ -88,9 +88,9 @@ def _refuse_frames(image: Image.Image, file: BufferedReader) -> None:
 def _decode_tiff(file: BufferedReader) -> Pixels:
     number, page = tiff.photograph(file)
     limits.check_pixels(page.first(tiff.WIDTH), page.first(tiff.HEIGHT))
-    if page.is_deep:
-        return Pixels(*tiff.read_deep(file, page))
     try:
+        if page.is_deep:
+            return Pixels(*tiff.read_deep(file, page))
         with _open(file, ["TIFF"]) as image:
             image.seek(number)
             colours = page.tags.get(tiff.COLOURS, ())
@@ -100,7 +100,7 @@ def _decode_tiff(file: BufferedReader) -> Pixels:
                 return _with_white(table[np.asarray(image)])
             pixels = _with_white(_resolve(image))
     except UnidentifiedImageError as error:
-        raise ValueError(f"it is {page}, which is not supported: convert it to 8 bits") from error
+        raise ValueError(f"it is {page}, {tiff.UNSUPPORTED}") from error
     return Pixels(pixels.values, 4095) if page.first(tiff.BITS) == 12 else pixels
 
 

@@ -211,8 +211,15 @@ def write_dataset(
     """Write a drawn data set: laid out like DRIVE, or `images/`, `masks/` and `fov/` with one stem per drawing.
 
     Raises:
+        ConfigError: there is no such number of images; the names of DRIVE's layout end at 20 for testing, 99 in all.
         OutputError: `folder` is not empty, or cannot be written.
     """
+    if min(train, test, seed) < 0 or train + test < 1:
+        raise ConfigError(f"train is {train}, test {test} and seed {seed}; expected none below 0, and an image")
+    if layout == "drive" and (test > 20 or train > 79):
+        raise ConfigError(
+            f"train is {train} and test {test}; names like DRIVE's are enough for 79 and 20: choose generic"
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputError(f"{folder} holds something already; drawn data goes into a new or empty folder")
     seeds = np.random.SeedSequence(seed).generate_state(train + test)

@@ -3,7 +3,6 @@
 import io
 import os
 import stat
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from geseg.data.decode import Pixels, decode
 from geseg.data.pngtext import KEY
+from geseg.data.quiet import no_warnings
 from geseg.errors import ImageError
 from geseg.files import atomic_path
 
@@ -113,8 +113,7 @@ def _scale(values: Num[np.ndarray, "h w c"], white: int, top: int) -> Num[np.nda
 
 def _read(path: Path) -> Pixels:
     try:
-        with warnings.catch_warnings(), _open_steady(path) as file:
-            warnings.simplefilter("ignore")  # remarks on metadata that does not matter here
+        with no_warnings(), _open_steady(path) as file:
             return decode(file)
     except ImageError:
         raise

@@ -1,7 +1,6 @@
 """How many pixels a photograph has, from the first bytes of its file: what it will cost, not whether it is whole."""
 
 import gzip
-import warnings
 from contextlib import nullcontext
 from io import BufferedReader
 from pathlib import Path
@@ -10,18 +9,15 @@ from PIL import Image
 
 from geseg.data import limits, pnm, tiff
 from geseg.data.decode import FORMATS
+from geseg.data.quiet import no_warnings
 
 
 def count_pixels(path: Path) -> int:
-    """Width times height as the header tells; 0 of whatever is no image, damaged so early, or larger than any may be.
-
-    Not for two threads at a time, as it turns off Python's warnings, which are global.
-    """
+    """Width times height as the header tells; 0 of what is no image, damaged so early, or larger than any may be."""
     try:
         if not path.is_file():  # a pipe would wait for a writer
             return 0
-        with warnings.catch_warnings(), path.open("rb") as file:
-            warnings.simplefilter("ignore")
+        with no_warnings(), path.open("rb") as file:
             width, height = _size(file)
             limits.check_pixels(width, height)
     except Exception:  # on damaged files Pillow's plug-ins raise nearly anything; reading it will tell what is wrong

@@ -5,8 +5,9 @@ import struct
 import zlib
 from pathlib import Path
 
+from geseg.data.pngcheck import SIGNATURE
+
 KEY = "geseg"
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 END = b"\x00\x00\x00\x00IEND\xaeB`\x82"
 LONGEST = 1 << 20
 """Bytes of a chunk of text; ours have under a thousand."""

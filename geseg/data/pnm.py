@@ -7,7 +7,6 @@ per colour, needs seconds for a maximum other than 255, and does not open gzippe
 import gzip
 import math
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from io import BufferedReader
@@ -147,8 +146,6 @@ def _numbers(text: bytes, kind: int) -> Int64[np.ndarray, " n"]:
         if digits.strip(b"01"):
             raise ValueError("it has other characters than 0 and 1")
         return np.frombuffer(digits, np.uint8).astype(np.int64) - ord("0")
-    if not text.strip():
-        return np.empty(0, np.int64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", DeprecationWarning)  # numpy's word for what is no number
-        return np.fromstring(text.decode("ascii"), np.int64, sep=" ")
+    if text.translate(None, b"0123456789" + b"".join(SPACES)):
+        raise ValueError("it has other characters than digits")
+    return np.fromstring(text.decode("ascii"), np.int64, sep=" ") if text.strip() else np.empty(0, np.int64)

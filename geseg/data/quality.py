@@ -12,7 +12,7 @@ from geseg.data import scale
 WIDTH = 512
 """Pixels to which wider fields of view are reduced: what is sharp then does not depend on the camera's resolution."""
 RIM = 0.03
-"""Of the width; so near to the border of the view, its edge counts as detail."""
+"""Of that width; so near to the border of the view, its edge counts as detail."""
 FINE, COARSE = 1.0, 3.0
 """Sigmas of the Gaussians, in reduced pixels, at whose scales edges are compared."""
 STRONGEST = 99
@@ -43,10 +43,11 @@ class Quality:
 
 def measure(image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Quality:
     """Figures of a photograph with a field of view of at least one pixel."""
-    by = min(1.0, WIDTH / (scale.diameter(fov) or max(fov.shape)))
+    wide = scale.diameter(fov) or max(fov.shape)
+    by = min(1.0, WIDTH / wide)
     shape = (max(1, round(fov.shape[0] * by)), max(1, round(fov.shape[1] * by)))
     small = np.stack([scale.resize(image[:, :, channel].astype(np.float32), shape) for channel in range(3)])
-    inner = away_from_rim(scale.shares(fov, shape) > 0.5, RIM * max(shape))
+    inner = away_from_rim(scale.shares(fov, shape) > 0.5, RIM * by * wide)
     fine, coarse = (np.percentile(edges(small[1], sigma)[inner], STRONGEST) for sigma in (FINE, COARSE))
     area, rows, columns = int(fov.sum()), np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     sides = (int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1))

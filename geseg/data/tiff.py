@@ -7,7 +7,6 @@ import contextlib
 import ctypes
 import io
 import struct
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
@@ -40,6 +39,9 @@ HEAD = 2**6
 """Bytes that a compressed block may take whatever its size."""
 BAND = 2**24
 """Samples that are unpacked at once where the file has smaller blocks."""
+ROWS = 64
+"""That are computed at once."""
+UNSUPPORTED = "which is not supported: save it as RGB with 8 bits and without compression"
 NAMES = {0: "grey", 1: "grey", 2: "RGB", 3: "palette", 5: "CMYK", 6: "YCbCr", 8: "Lab"}
 
 
@@ -170,28 +172,28 @@ def read_deep(file: BufferedReader, page: Page) -> tuple[UInt16[np.ndarray, "h w
     """
     photometric = page.first(PHOTOMETRIC)
     colours = {0: 1, 1: 1, 2: 3, 5: 4}.get(photometric)
-    if colours is None or page.first(SAMPLES) < colours:
-        raise ValueError(f"it is {page}, which is not supported: convert it to 8 bits")
+    count, extra = page.first(SAMPLES), page.tags.get(EXTRA, ())
+    several = colours == 1 and count > 2 and count - len(extra) > 1  # colours that are marked as grey: one is not all
+    if colours is None or count < colours or several:
+        raise ValueError(f"it is {page}, {UNSUPPORTED}")
     samples = _samples(file, page)
     white = 65535
     named = max(page.tags.get(LARGEST, (white,)))
     if 255 < named < white and (named + 1) & named == 0 and samples.max() <= named:
         white = named
-    values = samples[:, :, :colours]
-    if page.tags.get(EXTRA, ())[:1] == (1,) and samples.shape[2] > colours:
-        alpha = np.maximum(samples[:, :, colours : colours + 1], 1).astype(np.uint32)
-        values = np.minimum((values * np.uint32(white) + alpha // 2) // alpha, white).astype(np.uint16)
-    if photometric == 0:
-        values = white - values
-    if photometric == 5:
-        values = cmyk_to_rgb(values, white)
+    values = samples[:, :, : min(colours, 3)]
+    for start in range(0, len(samples), ROWS):  # wide numbers for a few rows at a time
+        rows = samples[start : start + ROWS].astype(np.uint32)
+        light = rows[:, :, :colours]
+        if extra[:1] == (1,) and count > colours:
+            alpha = np.maximum(rows[:, :, colours : colours + 1], 1)
+            light = np.minimum((light * white + alpha // 2) // alpha, white)
+        if photometric in (0, 5):
+            light = white - light
+        if photometric == 5:  # (white - ink) (white - black) / white
+            light = (light[:, :, :3] * light[:, :, 3:] + white // 2) // white
+        values[start : start + ROWS] = light
     return orient(values, page.first(ORIENTATION)), white
-
-
-def cmyk_to_rgb(cmyk: UInt16[np.ndarray, "h w 4"], white: int) -> UInt16[np.ndarray, "h w 3"]:
-    """(white - ink) (white - black) / white for cyan, magenta and yellow."""
-    light = white - cmyk.astype(np.uint32)
-    return ((light[:, :, :3] * light[:, :, 3:] + white // 2) // white).astype(np.uint16)
 
 
 def orient(values: Num[np.ndarray, "h w *c"], orientation: int) -> Num[np.ndarray, "y x *c"]:
@@ -271,10 +273,8 @@ def _grey(
     every |= {BITS: (16,), SAMPLES: (1,), PHOTOMETRIC: (1,)}
     every |= {tag: page.tags[tag] for tag in (COMPRESSION, FILL_ORDER) if tag in page.tags}
     every |= {TILES: offsets, TILE_SIZES: sizes} if tiled else {STRIPS: offsets, STRIP_SIZES: sizes}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # it would count samples, not pixels
-        with Image.open(io.BytesIO(with_directory(data, every, page.order)), formats=["TIFF"]) as image:
-            return np.asarray(image).astype(np.uint16, copy=False)
+    with Image.open(io.BytesIO(with_directory(data, every, page.order)), formats=["TIFF"]) as image:
+        return np.asarray(image).astype(np.uint16, copy=False)
 
 
 def with_directory(data: bytearray, tags: Mapping[int, Sequence[int]], order: str) -> bytes:

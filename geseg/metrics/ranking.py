@@ -20,7 +20,10 @@ def auc(h: Histogram) -> float:
     """Area under the ROC curve in [0, 1]; nan if only one class is present."""
     pairs = int(h.vessel.sum()) * int(h.background.sum())
     below = np.cumsum(h.background) - h.background
-    in_order = int(np.sum(h.vessel * (2 * below + h.background)))  # twice, so that half a pair is a whole number
+    twice = 2 * below + h.background  # so that half a pair is a whole number
+    level = np.flatnonzero(h.vessel)
+    # in whole numbers of any size: 64 bits hold the pairs of 8 gigapixels
+    in_order = sum(int(v) * int(b) for v, b in zip(h.vessel[level], twice[level], strict=True))
     return in_order / (2 * pairs) if pairs else math.nan
 
 

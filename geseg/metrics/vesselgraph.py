@@ -76,7 +76,18 @@ def trace(mask: Bool[np.ndarray, "h w"], diameter: int) -> Network:
         keep = keep[thin(cells[keep])]
         cells, radius = cells[keep], radius[keep]
         ring = _neighbours(cells)
-    return Network(cells, radius, _lines(ring), int(clean.sum()))
+    lines = _lines(ring)
+    return Network(cells, radius, lines, _area_around(clean, cells[sorted({cell for path in lines for cell in path})]))
+
+
+def _area_around(mask: Bool[np.ndarray, "h w"], cells: Cells) -> int:
+    """Pixels of the parts of a mask that some of its cells are in."""
+    parts, count = ndimage.label(mask, np.ones((3, 3)))
+    around = np.zeros((count + 1), bool)
+    for end in (cells // 2, (cells + 1) // 2):  # a cell between pixels: where two meet at a corner, one is outside
+        around[parts[tuple(end.T)]] = True
+    around[0] = False
+    return int(around[parts].sum())
 
 
 def without_specks(mask: Bool[np.ndarray, "h w"], area: float) -> Bool[np.ndarray, "h w"]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from geseg import headers
-from geseg.data import hdf5, pngtext
+from geseg.data import hdf5, pngcheck, pngtext
 from geseg.data.patchfile import PatchHeader
 from geseg.data.patchfile import read_header as read_patch_header
 from geseg.errors import DataError
@@ -89,7 +89,7 @@ def _reader(path: Path) -> Callable[[Path], Described]:
     """What reads a file of this kind, which its first bytes tell, or its suffix where they cannot."""
     with path.open("rb") as file:
         start = file.read(max(len(hdf5.SEAL), len(hdf5.SIGNATURE)))
-    if start.startswith(pngtext.SIGNATURE):
+    if start.startswith(pngcheck.SIGNATURE):
         return _png
     if start.startswith((hdf5.SIGNATURE, hdf5.SEAL)):
         return _patch_file

@@ -71,7 +71,7 @@ class Local:
             yield from written
 
     def _read(self, job: Job) -> Course:
-        """In a thread of its own, the only one that may: reading turns off Python's warnings, which are global."""
+        """In a thread of its own."""
         course = Course(job)
         course.read(self._segmenter)
         return course

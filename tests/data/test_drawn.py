@@ -167,6 +167,22 @@ def test_nothing_is_written_into_a_folder_in_use(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["notes.txt"]
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "seed", "reason"),
+    [
+        (1, 21, 0, "names like DRIVE's are enough for 79 and 20"),
+        (80, 0, 0, "names like DRIVE's are enough for 79 and 20"),
+        (0, 0, 0, "expected none below 0, and an image"),
+        (1, -1, 0, "expected none below 0"),
+        (1, 1, -1, "expected none below 0"),
+    ],
+)
+def test_numbers_that_cannot_be(tmp_path: Path, train: int, test: int, seed: int, reason: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(reason)):
+        write_dataset(tmp_path / "d", "drive", train, test, seed, height=64, width=64)
+    assert not (tmp_path / "d").exists()
+
+
 def test_the_module_runs_as_a_program(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "geseg.data.drawn", str(tmp_path / "d"), "--train", "1", "--test", "1"]
     command += ["--seed", "0", "--size", "64"]

@@ -2,6 +2,8 @@
 
 import io
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -281,3 +283,15 @@ def test_real_labels(real_data: Path) -> None:
         ("HRF/mask/01_h_mask.tif", 0.8446539),  # RGB
     ]:
         assert read_mask(real_data / path).mean() == pytest.approx(share, abs=1e-7)
+
+
+def test_threads_that_read_leave_the_warnings_of_python_alone(tmp_path: Path) -> None:
+    """Its filters are global: two that put back what they found would leave those of the other."""
+    names = [tmp_path / "a.png", tmp_path / "a.ppm"]
+    Image.fromarray(np.zeros((40, 50, 3), np.uint8)).save(names[0])
+    names[1].write_bytes(b"P3 2 1 255\n" + b"1 2 3 " * 2)
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        for image in pool.map(read_image, names * 200):
+            assert image.shape[2] == 3
+    assert warnings.filters == before

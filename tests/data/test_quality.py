@@ -22,6 +22,11 @@ def test_figures_do_not_change_when_a_photograph_is_moved(seed: int, height: int
     assert len(figures) == 1, figures
 
 
+def test_a_wider_border_changes_nothing() -> None:
+    image = drawn.draw(0, 301, 290).image
+    assert measure(np.pad(image, [(0, 0), (120, 120), (0, 0)])) == measure(image)
+
+
 def test_sharpness_falls_with_blur_whatever_the_resolution_and_the_light() -> None:
     coarse, fine = (drawn.draw(3, side, side).image for side in (560, 1120))
     assert abs(measure(coarse).sharpness - measure(fine).sharpness) < 0.5

@@ -1,6 +1,7 @@
 """TIFF: every depth, byte order, compression, arrangement and kind of colour, against files written by hand."""
 
 import itertools
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from geseg.data import tiff as tiff_file
 from geseg.data.images import read_image, read_mask
 
 Tiff = Callable[..., bytes]
@@ -102,6 +104,19 @@ def test_cmyk(tmp_path: Path, tiff: Tiff, order: str, planar: bool, dtype: type)
     light = 1 - samples / white
     expected = light[:, :, :3] * light[:, :, 3:] * 255
     assert np.abs(found - expected).max() < (1 if dtype == np.uint8 else 0.51)
+
+
+@pytest.mark.parametrize("tags", [{262: [5], 338: []}, {338: [1]}], ids=["CMYK", "alpha"])
+def test_16_bits_take_as_much_memory_as_limits_say(
+    tmp_path: Path, tiff: Tiff, tags: dict[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiff_file, "BAND", 2**18)  # of an image as large as this would be to the largest
+    (tmp_path / "a.tif").write_bytes(tiff(noise(4, shape=(1500, 2000)), tags=tags))
+    tracemalloc.start()
+    read_image(tmp_path / "a.tif")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 18 * 1500 * 2000
 
 
 @pytest.mark.parametrize("compression", [NONE, LZW])

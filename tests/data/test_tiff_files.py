@@ -103,7 +103,20 @@ def test_big_tiff(tmp_path: Path, tiff: Tiff) -> None:
         (3, np.uint16, {262: [8]}, "it is a TIFF of 16+16+16 bits, Lab, compression 1, which is not supported"),
         (1, np.uint16, {262: [3]}, "it is a TIFF of 16 bits, palette, compression 1"),
         (1, np.uint16, {262: [32803]}, "it is a TIFF of 16 bits, photometric 32803, compression 1"),
+        (
+            3,
+            np.uint16,
+            {262: [1], 338: []},
+            "it is a TIFF of 16+16+16 bits, grey, compression 1, which is not supported",
+        ),
+        (
+            3,
+            np.uint16,
+            {262: [], 338: []},
+            "it is a TIFF of 16+16+16 bits, grey, compression 1, which is not supported",
+        ),
         (3, np.uint8, {259: [34712]}, "it is a TIFF of 8+8+8 bits, RGB, compression 34712"),
+        (3, np.uint16, {259: [34712]}, "it is a TIFF of 16+16+16 bits, RGB, compression 34712"),
     ],
 )
 def test_kinds_that_are_refused(

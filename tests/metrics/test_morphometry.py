@@ -213,6 +213,16 @@ def test_a_round_blob_has_no_length() -> None:
     assert math.isnan(f.width)
 
 
+def test_a_round_blob_beside_a_vessel_widens_no_mean() -> None:
+    bar = strokes([(-80, 0), (80, 0)], width=5)
+    y, x = np.mgrid[: len(bar), : len(bar)]
+    blob = np.hypot(x - 60, y - 50) < 20
+    assert not (bar & blob).any()
+    alone, beside = figures(bar), figures(bar | blob)
+    assert beside.vessel_area > alone.vessel_area + 1000
+    assert (beside.length, beside.width) == (alone.length, alone.width)
+
+
 def test_what_the_rim_cuts_off_does_not_end() -> None:
     y, x = np.mgrid[:SIDE, :SIDE] - (SIDE - 1) / 2
     fov = np.hypot(x, y) < 110

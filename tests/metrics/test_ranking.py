@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from geseg.metrics.histogram import LEVELS, histogram
+from geseg.metrics.histogram import LEVELS, Histogram, histogram
 from geseg.metrics.ranking import auc, aupr
 
 Image = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -67,6 +67,15 @@ def test_pooling_compares_pixels_of_different_images() -> None:
     one, other = histogram(bright, label, fov), histogram(dark, label, fov)
     assert [auc(one), auc(other), aupr(one), aupr(other)] == [1, 1, 1, 1]
     assert (auc(one + other), aupr(one + other)) == (0.75, (1 + 2 / 3) / 2)
+
+
+@pytest.mark.parametrize("times", [10**5, 10**8])
+def test_a_hundred_thousand_photographs(times: int) -> None:
+    """As many pairs of pixels as no 64 bits hold."""
+    h = histogram(*an_image(0))
+    many = Histogram(h.vessel * times, h.background * times)
+    assert (auc(many), aupr(many)) == (pytest.approx(auc(h), rel=1e-12), pytest.approx(aupr(h), rel=1e-12))
+    assert int(many.vessel.sum()) * int(many.background.sum()) > 2**63 or times < 10**8
 
 
 @pytest.mark.parametrize("value", [False, True])
