@@ -2,8 +2,8 @@
 # From nothing to masks: installs geseg into .venv, draws a small data set, and runs the five commands on it.
 # Everything lands in .venv/ and in the folder quickstart/ (or the one given as argument), to be deleted at will.
 set -eu
+case ${1:-} in "" | /*) out=${1:-quickstart} ;; *) out=$PWD/$1 ;; esac
 cd "$(dirname "$0")/.."
-out=${1:-quickstart}
 [ -x .venv/bin/python ] || "${PYTHON:-python3}" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint tests/constraints.txt --editable .
 PATH="$PWD/.venv/bin:$PATH"

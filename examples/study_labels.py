@@ -163,6 +163,7 @@ def configure(
         batch_size=training.BATCH,
         seed=seed,
         device=args.device,
+        overwrite=True,  # of what was stopped before it could be scored
     )
 
 

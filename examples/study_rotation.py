@@ -120,6 +120,7 @@ def measure_cell(cell: Cell, args: argparse.Namespace, patches: Path, found: int
             batch_size=training.BATCH,
             seed=cell.seed,
             device=args.device,
+            overwrite=True,  # of what was stopped before it could be scored
         )
     )
     model = models.load(run, device=args.device)

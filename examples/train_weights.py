@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--patches-per-image", type=int, default=64)
     parser.add_argument("--epochs", type=int, nargs="+", default=[5, 3], help="of each cycle (default: 5 3)")
     words = parser.parse_args()
-    patches = words.out.with_suffix(".h5")
+    patches = words.out.with_name(f"{words.out.name}.h5")
     if not patches.exists():
         prepare.run(
             prepare.PrepareConfig(

@@ -117,6 +117,7 @@ def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, st
         out=run,
         group=args.group,
         params=args.params,
+        overwrite=True,  # of what was stopped before it could be scored
         batch_size=args.batch_size,
         seed=part.seed,
         device=args.device,

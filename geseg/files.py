@@ -17,31 +17,67 @@ LONGEST_NAME = 200
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, option: str = "-o", fresh: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; it takes the place of `path` when the block ends well, else it is removed.
+
+    If it is to be `fresh`, it takes no place that another command has taken meanwhile. `option` is the one that chooses
+    another place.
 
     The file is synced before it takes its place, so that a crash of the machine leaves the old one or the new one. The
     folder is not: at worst the crash undoes the renaming, which leaves the old one, and Windows cannot sync folders.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be made or written; or there is a file, and none may be there.
     """
-    partial = path.with_name(f".{_partial_name(path.name)}.{os.getpid()}.partial")
+    partial = _partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         with partial.open("r+b") as written:  # Windows syncs only what may be written
             os.fsync(written.fileno())
-        partial.replace(path)
+        if fresh:
+            _take_free_place(partial, path, option)
+        else:
+            partial.replace(path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; choose another place with -o") from error
+        raise _no_output(path, error, option) from error
     finally:
         with suppress(OSError):  # if `path` lies below a file, there is nothing to remove
             partial.unlink(missing_ok=True)
 
 
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> None:
-    """Write a table in UTF-8 whole or not at all; names that are no text keep their bytes.
+def _take_free_place(partial: Path, path: Path, option: str) -> None:
+    """Give a file its name unless there is one; a link, other than a renaming, replaces none."""
+    try:
+        path.hardlink_to(partial)
+    except FileExistsError as error:
+        raise OutputError(
+            f"{path} has come to be meanwhile: another command writes there, too; choose another place with {option}"
+        ) from error
+    except OSError:  # a file system without links
+        refuse_to_overwrite(path, overwrite=False, option=option)
+        partial.replace(path)
+
+
+def check_writable(path: Path, option: str) -> None:
+    """Find out now, not after an hour, that a file cannot be written; OutputError says so."""
+    partial = _partial(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.touch()
+    except OSError as error:
+        raise _no_output(path, error, option) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+
+
+def _no_output(path: Path, error: OSError, option: str) -> OutputError:
+    return OutputError(f"cannot write {path}: {error.strerror or error}; choose another place with {option}")
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]], option: str) -> None:
+    """Write a table in UTF-8 whole or not at all; names that are no text keep their bytes, `option` chooses the place.
 
     Raises:
         OutputError: it cannot be written.
@@ -50,7 +86,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
     writer.writerows(rows)
-    with atomic_path(path) as partial:
+    with atomic_path(path, option) as partial:
         partial.write_bytes(text.getvalue().encode("utf-8", "surrogateescape"))
 
 
@@ -62,6 +98,10 @@ def remove_partials(folder: Path, names: Collection[str]) -> None:
             found = re.fullmatch(r"\.(.+)\.(\d+)\.partial", entry.name, re.DOTALL)
             if found and found[1] in wanted and not _is_another(int(found[2])):
                 entry.unlink(missing_ok=True)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{_partial_name(path.name)}.{os.getpid()}.partial")
 
 
 def _partial_name(name: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from geseg.errors import OutputError
-from geseg.files import atomic_path, printable, remove_partials
+from geseg.files import atomic_path, check_writable, printable, remove_partials
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -34,6 +34,36 @@ def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match=r"^cannot write .*a\.png: (Not a directory|File exists); choose another"):
         atomic_path(tmp_path / "file" / "a.png").__enter__()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_fresh_file_takes_no_place_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    if not links:  # as on a memory card
+        monkeypatch.setattr(Path, "hardlink_to", lambda *_: os.link(tmp_path / "none", tmp_path / "no"))
+    path = tmp_path / "a.txt"
+    with atomic_path(path, fresh=True) as partial:
+        partial.write_text("first")
+    with pytest.raises(OutputError, match=r"a\.txt (has come to be meanwhile|exists already).* with --csv"):  # noqa: SIM117
+        with atomic_path(path, "--csv", fresh=True) as partial:
+            partial.write_text("second")
+    assert path.read_text() == "first"
+    with atomic_path(path) as partial:
+        partial.write_text("third")
+    assert path.read_text() == "third"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_what_can_be_written_is_known_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    check_writable(tmp_path / "file", "--csv")
+    check_writable(tmp_path / "new" / "b.csv", "--csv")
+    for path in (tmp_path / "file" / "a.csv", Path("/proc/a.csv")):
+        with pytest.raises(OutputError, match=r"^cannot write .*a\.csv: .*; choose another place with --csv$"):
+            check_writable(path, "--csv")
+    assert (tmp_path / "file").read_text() == "mine"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "new"]
 
 
 def a_dead_process() -> int:

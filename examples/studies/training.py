@@ -21,7 +21,7 @@ from geseg.steps import train
 from geseg.steps.prepare import PrepareConfig, pack_all
 from geseg.steps.runfolder import STATE
 from geseg.steps.sources import check_names
-from geseg.steps.trainconfig import TrainConfig
+from geseg.steps.trainconfig import PARAMETERS, TrainConfig
 
 BATCH = 8
 """Patches per step of all nets that are compared."""
@@ -126,10 +126,13 @@ def epochs_for(patches: Path, steps: int, batch_size: int = BATCH) -> int:
 
 
 def run(config: TrainConfig) -> int:
-    """Train, from where an earlier call was stopped; how many optimiser steps that took in all."""
+    """Train, from where an earlier call was stopped; how many optimiser steps that took in all.
+
+    Without a state to go on from, what is in the folder is replaced if the configuration says so.
+    """
     assert config.out is not None, "a study names its run folders"
     state = config.out / STATE
-    train.run(dataclasses.replace(config, resume=state.is_file(), overwrite=not state.is_file()))
+    train.run(dataclasses.replace(config, resume=state.is_file(), overwrite=config.overwrite and not state.is_file()))
     with safetensors.safe_open(state, framework="numpy") as file:
         return int(json.loads(file.metadata()["geseg"])["steps"])
 
@@ -143,7 +146,8 @@ def run_cycles(config: TrainConfig, epochs: Sequence[int]) -> int:
     folders = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(epochs))] + [config.out]
     steps = run(dataclasses.replace(config, out=folders[0], epochs=epochs[0]))
     for start, out, count in zip(folders, folders[1:], epochs[1:], strict=False):
-        steps += run(dataclasses.replace(config, start=start, out=out, epochs=count, learning_rate=AGAIN))
+        again = dataclasses.replace(config, start=start, out=out, epochs=count, learning_rate=AGAIN, params=PARAMETERS)
+        steps += run(again)
     return steps
 
 

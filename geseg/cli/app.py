@@ -1,6 +1,8 @@
 """Registers the commands; the only place that knows exit codes."""
 
+import errno
 import functools
+import os
 from collections.abc import Callable
 from typing import Annotated, ParamSpec
 
@@ -17,6 +19,7 @@ from geseg.errors import GesegError
 from geseg.files import printable
 
 P = ParamSpec("P")
+UNREACHABLE = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 
 app = typer.Typer(
     name="geseg",
@@ -48,6 +51,14 @@ def report_errors(command: Callable[P, None]) -> Callable[P, None]:
             if not error.told:
                 typer.echo(f"geseg: {printable(str(error))}", err=True)
             raise typer.Exit(error.exit_code) from error
+        except OSError as error:  # asking for a file in a folder of somebody else, wherever that is asked
+            if error.errno not in UNREACHABLE or error.filename is None:
+                raise
+            name = printable(os.fsdecode(error.filename))
+            typer.echo(
+                f"geseg: cannot reach {name}: {error.strerror}; choose another place, or make it readable", err=True
+            )
+            raise typer.Exit(1) from error
 
     return reporting
 

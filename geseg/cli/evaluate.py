@@ -99,8 +99,7 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     typer.echo("mean and std are over images, pooled is all pixels together", nl=False)
     fixed = result.thresholds.get("fixed")
     typer.echo("" if fixed is None else f"; {fixed:g} is the threshold in the model's file")
-    exported = result.model != model and result.model.with_name(ONNX).is_file()  # beside the weights of a folder
-    if exported or result.model.suffix == ".onnx":
+    if result.model.suffix == ".onnx" or result.model.with_name(ONNX).is_file():
         print_next_predict(model)
     elif fixed is not None:
         print_next("export", model)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_track, print_next_predict
+from geseg.cli.console import choose_track, print_next_predict, say
 from geseg.cli.options import Model, Overwrite, Quiet
 
 
@@ -24,7 +24,7 @@ def export(
     from geseg.steps.export import ExportConfig, run
 
     result = run(ExportConfig(model=model, out=out, overwrite=overwrite), track=choose_track(quiet))
-    typer.echo(
+    say(
         f"{result.out}: same probabilities as the model up to {result.difference:.1e}; "
         f"any batch, height and width divisible by {result.divisor}"
     )

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from geseg.cli.console import choose_track
+from geseg.cli.console import choose_track, say
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Device, Engine, Overwrite, Quiet
 from geseg.files import printable
@@ -80,8 +80,9 @@ def predict(
     with Interrupt(again=typed_again()) as interrupt:
         result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
     done = f"{result.written} masks" + (f", {result.done_before} were done already," if result.done_before else "")
-    typer.echo(f"{out}: {done} at threshold {result.threshold:g}, by {result.model} on {result.device}")
-    typer.echo(f"{result.report}: {result.to_review} of {result.written + result.done_before} photographs need a look")
+    say(f"{out}: {done} at threshold {result.threshold:g}, by {result.model} on {result.device}")
+    if result.report:
+        say(f"{result.report}: {result.to_review} of {result.written + result.done_before} photographs need a look")
     for line in (*result.notes, *result.failures):
         typer.echo(f"geseg: {printable(line)}", err=True)
     if result.failures:

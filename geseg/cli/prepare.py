@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_track, print_next
+from geseg.cli.console import choose_track, print_next, say
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Overwrite, Quiet, Seed
 from geseg.files import printable
@@ -59,7 +59,7 @@ def prepare(
             overwrite=overwrite,
         )
         result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
-    typer.echo(f"{result.out}: {'; '.join(result.contents())}")
+    say(f"{result.out}: {'; '.join(result.contents())}")
     for line in result.notes:
         typer.echo(f"geseg: {printable(line)}", err=True)
     print_next("train", result.out)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from geseg.cli.console import choose_view, print_next, print_next_predict
+from geseg.cli.console import choose_view, print_next, print_next_predict, say
 from geseg.cli.interrupt import Interrupt, typed_again
 from geseg.cli.options import Device, FractionOf, GroupName, Loss, Overwrite, Patches, Precision, Quiet, Seed
 
@@ -86,7 +86,7 @@ def train(
             result = run(config, track, watch, interrupt.wanted)
     if not is_first():
         return
-    typer.echo(f"{result.model}: {result.description}")
+    say(f"{result.model}: {result.description}")
     if math.isnan(result.dice):
         typer.echo(
             f"no validation images: weights of the last epoch, {result.best_epoch}; threshold {result.threshold:g}"

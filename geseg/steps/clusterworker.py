@@ -29,6 +29,7 @@ class Order:
     engine: EngineName
     device: str
     threshold: float | None
+    overwrite: bool
     measure: bool
     """Whether figures of the vessels are wanted."""
 
@@ -83,7 +84,8 @@ class Worker:
                 f"{order.folder} cannot be entered on {platform.node()}: {error.strerror}; start geseg in a folder "
                 "that all machines of the cluster share"
             ) from error
-        self._local = Local(load(order.model, order.engine, order.device, threads), order.threshold)
+        model = load(order.model, order.engine, order.device, threads)
+        self._local = Local(model, order.threshold, order.overwrite)
         return Ready(self._local.origin, self._local.device, self._local.path)
 
     def do(self, jobs: Sequence[Job], again: bool) -> Done:

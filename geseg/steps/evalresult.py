@@ -119,7 +119,7 @@ def write_figures(path: Path, result: EvalResult) -> None:
     """One line per image and row of figures, as `files.write_csv`."""
     records = result.records()
     rows = ({name: _cell(name, value) for name, value in record.items()} for record in records)
-    write_csv(path, list(records[0]), rows)
+    write_csv(path, list(records[0]), rows, "--csv")
 
 
 def _cell(name: str, value: object) -> object:

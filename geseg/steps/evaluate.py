@@ -6,7 +6,7 @@ from pathlib import Path
 
 from geseg.data.patchfile import SampleRecord
 from geseg.errors import ConfigError
-from geseg.files import refuse_to_overwrite
+from geseg.files import check_writable, refuse_to_overwrite
 from geseg.progress import Track, silent
 from geseg.steps import maskfolder, models, moving, seen
 from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_figures
@@ -31,6 +31,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     """
     if config.csv is not None:
         refuse_to_overwrite(config.csv, config.overwrite, "--csv")
+        check_writable(config.csv, "--csv")
     place = None if config.report is None else page.place(config.report, config.overwrite)
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)

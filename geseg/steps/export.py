@@ -67,6 +67,7 @@ def run(config: ExportConfig, track: Track = silent) -> ExportResult:
 
     Raises:
         ModelFileError: `config.model` is no model.
+        ConfigError: it is an ONNX file, or the output is not named as one.
         OutputError: the output exists.
         ExportError: the file would not do what the model does; it is not kept.
     """
@@ -74,10 +75,12 @@ def run(config: ExportConfig, track: Track = silent) -> ExportResult:
     if weights.suffix == ".onnx":
         raise ConfigError(f"{weights} is an ONNX file already; expected a run folder or a .safetensors file")
     out = config.out or weights.with_name(ONNX)
+    if out.suffix.lower() != ".onnx":
+        raise ConfigError(f"{out} is not the name of an ONNX file; expected one such as {out.name}.onnx")
     refuse_to_overwrite(out, config.overwrite)
     net, header = modelfile.load(weights)
     plain = net if header.kind == "restricted" else restrict(net)
-    with atomic_path(out) as partial:
+    with atomic_path(out, fresh=not config.overwrite) as partial:
         for _ in track([plain], f"export {weights}", 1):
             _write(plain, _describe(header, sha256(weights)), partial)
             difference = _check(net, partial, header.divisor)

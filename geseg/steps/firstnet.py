@@ -9,7 +9,7 @@ from geseg.model.group import Group
 from geseg.model.modelheader import ModelHeader
 from geseg.model.unet import UNet, build, find_widths
 from geseg.steps.models import find_weights
-from geseg.steps.trainconfig import TrainConfig
+from geseg.steps.trainconfig import PARAMETERS, TrainConfig
 
 
 def first_net(config: TrainConfig) -> tuple[UNet, ModelHeader | None]:
@@ -32,6 +32,8 @@ def first_net(config: TrainConfig) -> tuple[UNet, ModelHeader | None]:
         raise ConfigError(f"{path} is of group {header.group}, not {config.group}; add --group {header.group}")
     if config.widths not in (None, header.widths):
         raise ConfigError(f"{path} has the widths {header.widths}, not {config.widths}; leave out --widths")
+    if config.params != PARAMETERS:
+        raise ConfigError(f"{path} decides how many parameters there are; leave out --params")
     return net, header
 
 

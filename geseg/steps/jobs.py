@@ -1,6 +1,8 @@
 """What there is to segment, and where it goes: photographs are listed and clashes refused before any work starts."""
 
 import os
+import sys
+import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,7 +62,7 @@ def plan(place: Path, recursive: bool, folders: Folders) -> tuple[list[Job], Lis
     listing = list_images(place, recursive)
     root = place if place.is_dir() else place.parent
     jobs = [_job(image, root, folders) for image in listing.images]
-    _refuse_clashes(jobs)
+    _refuse_clashes(jobs, folders)
     _refuse_photographs(jobs)
     if place.is_dir():
         for folder in folders.values():
@@ -69,25 +71,45 @@ def plan(place: Path, recursive: bool, folders: Folders) -> tuple[list[Job], Lis
 
 
 def _job(image: Path, root: Path, folders: Folders) -> Job:
-    stem, suffix = images.split_suffix(image.name)
     inside = image.relative_to(root)
-    name = inside.with_name((stem if suffix else image.stem) + ".png")
+    name = output_name(inside)
     return Job(image, inside.as_posix(), {kind: folder / name for kind, folder in folders.items()})
 
 
-def _refuse_clashes(jobs: Sequence[Job]) -> None:
+def output_name(image: Path) -> Path:
+    """The path of what is written of a photograph, inside the folder of its kind."""
+    stem, suffix = images.split_suffix(image.name)
+    return image.with_name((stem if suffix else image.stem) + ".png")
+
+
+def _refuse_clashes(jobs: Sequence[Job], folders: Folders) -> None:
+    alike = any(ignores_case(folder) for folder in folders.values())
+
+    def key_of(path: Path) -> str:
+        key = os.path.normcase(path.absolute())
+        return unicodedata.normalize("NFC", key).casefold() if alike else key
+
     taken = dict[str, Path]()
     for job in jobs:
         for path in job.outputs.values():
-            key = os.path.normcase(path.absolute())
+            key = key_of(path)
             if key in taken:
                 raise ConfigError(f"{taken[key]} and {job.image} would both write {path}; rename one of them")
             taken[key] = job.image
     for job in jobs:
         for path in job.outputs.values():
             for folder in path.absolute().parents:
-                if other := taken.get(os.path.normcase(folder)):
+                if other := taken.get(key_of(folder)):
                     raise ConfigError(f"{other} would write {folder}, and {job.image} a file in it; rename one of them")
+
+
+def ignores_case(folder: Path) -> bool:
+    """Whether Eye.png and eye.png are one file there, as on macOS, and on many disks for cameras anywhere."""
+    for place in (folder.absolute(), *folder.absolute().parents):
+        other = place.with_name(place.name.swapcase())
+        if other != place and (identity := _identity(place)):
+            return identity == _identity(other)
+    return sys.platform == "darwin"
 
 
 def _refuse_photographs(jobs: Sequence[Job]) -> None:

@@ -117,15 +117,17 @@ class Learner:
             else:
                 mean.copy_(new)
 
-    def save(self, path: Path, identity: str) -> None:
-        """Write all that the next step depends on; `identity` names the run it belongs to."""
+    def save(self, path: Path, identity: str, fresh: bool = False) -> None:
+        """Write all that the next step depends on; `identity` names the run it belongs to, `fresh` as `atomic_path`."""
         tensors = {f"net.{name}": tensor for name, tensor in self.net.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.state_dict().items()}
         for number, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         header = {"identity": identity, "steps": self.steps, "progress": dataclasses.asdict(self.progress)}
         arrays, text = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, json.dumps(header)
-        with atomic_path(path) as partial:  # save_file would report a full disk as an error of its own kind
+        with atomic_path(
+            path, fresh=fresh
+        ) as partial:  # save_file would report a full disk as an error of its own kind
             metadata = {KEY: text, SEAL: modelweights.digest(text, arrays)}
             partial.write_bytes(safetensors.numpy.save(arrays, metadata))
 

@@ -50,7 +50,8 @@ class Crew(Protocol):
 class Local:
     """The crew of this process; while its net works on a photograph, the next is read and the last one written."""
 
-    def __init__(self, model: Model, threshold: float | None) -> None:
+    def __init__(self, model: Model, threshold: float | None, overwrite: bool) -> None:
+        self._overwrite = overwrite
         self.origin = Origin.of(model, model.threshold if threshold is None else threshold)
         self.device, self.path = model.device, model.path
         self._net = Halving(model.segmenter.net)
@@ -64,7 +65,7 @@ class Local:
     def run(self, jobs: Sequence[Job], table: Table | None, keep: Keep, stop: Stop) -> Generator[None, None, None]:
         def write(course: Course) -> None:
             """In a thread of its own."""
-            course.write(self.origin, table)
+            course.write(self.origin, table, self._overwrite)
             keep(course.row)
 
         with closing(pipeline.overlap(jobs, self._read, self._segment, write, stop)) as written:

@@ -64,7 +64,7 @@ def of_files(folder: Path, truths: Truths, split: Split | None) -> Maps:
         DataError: photographs of the split lack their map: with gaps a figure would be of other images than it says.
     """
     wanted = tuple(p for p in truths.photographs if split in (None, p.split)) or choose(truths, split)[1]
-    pairs = maskfolder.pair(folder, wanted)
+    pairs = maskfolder.pair(folder, wanted, truths.photographs)
     chosen, photographs, notes = choose(dataclasses.replace(truths, photographs=tuple(pairs)), split)
     of_split = [p for p in truths.photographs if p.split == chosen]
     if missing := [p.stem for p in of_split if p not in pairs]:

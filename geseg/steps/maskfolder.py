@@ -1,6 +1,6 @@
 """A folder of masks or probability maps that any tool has written, paired with photographs by their names."""
 
-import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from geseg.data import images, layouts
 from geseg.errors import DataError, ImageError
 from geseg.steps.runfolder import ONNX, WEIGHTS
 from geseg.steps.truths import Photograph
+
+LETTERS = frozenset(string.ascii_letters + string.digits)
 
 
 def holds_masks(path: Path) -> bool:
@@ -25,20 +27,29 @@ def find_files(folder: Path) -> list[Path]:
     return [path for path in layouts.walk(folder, layouts.DEEPEST) if images.split_suffix(path.name)[1]]
 
 
-def pair(folder: Path, photographs: Sequence[Photograph]) -> dict[Photograph, Path]:
+def pair(folder: Path, photographs: Sequence[Photograph], known: Sequence[Photograph]) -> dict[Photograph, Path]:
     """The file of each photograph: named as its image file, or as its id, with or without more words after it.
 
     The map of 01_test.tif may be 01_test.png, 01_test_prob.png, 01.png or 01_manual2.gif; the first kind that is there
-    counts. Photographs without a file are left out.
+    counts. A file that begins with the longer name of another photograph of those that are known, as eye_2_prob.png
+    does beside eye and eye_2, is of that one. Photographs without a file are left out.
 
     Raises:
         DataError: no file belongs to any photograph, several to one, or one to several.
     """
     files = {path: images.split_suffix(path.name)[0] for path in find_files(folder)}
+    names = {name for photograph in known for name in _names(photograph)}
+    longest = {
+        path: max((len(name) for name in names if _begins(stem, name)), default=0) for path, stem in files.items()
+    }
     pairs: dict[Photograph, Path] = {}
     owners: dict[Path, Photograph] = {}
     for photograph in photographs:
-        found = _files_of(photograph, files)
+        own = _names(photograph)
+        most = {
+            path: max((len(name) for name in own if _begins(stem, name)), default=0) for path, stem in files.items()
+        }
+        found = _files_of(own, {path: stem for path, stem in files.items() if most[path] >= longest[path]})
         if len(found) > 1:
             raise DataError(f"{found[0]} and {found[1]} both belong to photograph {photograph.stem}: keep one of them")
         for path in found:
@@ -55,12 +66,22 @@ def pair(folder: Path, photographs: Sequence[Photograph]) -> dict[Photograph, Pa
     return pairs
 
 
-def _files_of(photograph: Photograph, files: dict[Path, str]) -> list[Path]:
+def _names(photograph: Photograph) -> tuple[str, str]:
+    return photograph.stem, photograph.id.rpartition("/")[2]
+
+
+def _begins(stem: str, name: str) -> bool:
+    """Whether a file's name is this one, perhaps with more words behind."""
+    return stem.startswith(name) and stem[len(name) : len(name) + 1] not in LETTERS
+
+
+def _files_of(names: Sequence[str], files: dict[Path, str]) -> list[Path]:
     """All files of the first kind of name that is there."""
-    for name in (photograph.stem, photograph.id.rpartition("/")[2]):
-        for pattern in (re.escape(name), re.escape(name) + r"[^0-9A-Za-z].*"):
-            if found := [path for path, stem in files.items() if re.fullmatch(pattern, stem)]:
-                return found
+    for name in names:
+        if found := [path for path, stem in files.items() if stem == name]:
+            return found
+        if found := [path for path, stem in files.items() if _begins(stem, name)]:
+            return found
     return []
 
 

@@ -7,7 +7,7 @@ name the SHA-256 of the mask that is there: it has in its header what decides it
 
 import csv
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,7 +20,7 @@ from geseg.errors import ConfigError, ImageError, OutputError
 from geseg.files import sha256, write_csv
 from geseg.metrics import morphometry
 from geseg.metrics.morphometry import Morphometry
-from geseg.steps.jobs import Job
+from geseg.steps.jobs import Job, output_name
 
 Row: TypeAlias = Mapping[str, str]
 """What the file says of a photograph, by `COLUMNS`."""
@@ -46,18 +46,17 @@ COLUMNS = (
 unit are shares, ratios and counts. What is undefined, as the width of no vessel, is empty."""
 
 
-def earlier_rows(path: Path, jobs: Sequence[Job], overwrite: bool) -> dict[str, Row]:
-    """The rows of an earlier run whose masks are as they were, by `Job.name`; called before any work starts.
+def earlier_rows(path: Path, masks: Path, overwrite: bool) -> dict[str, Row]:
+    """The rows of an earlier run whose masks are in the folder as they were, by `Job.name`, before any work starts.
 
     Raises:
         ConfigError: the file is not called .csv, which might be a photograph.
         OutputError: there is another file, or one of other masks alone, and `overwrite` is false; or none can be there.
     """
     if path.suffix.lower() != ".csv":
-        raise ConfigError(f"{path} is not the name of a CSV file; expected one such as {path.with_suffix('.csv')}")
+        raise ConfigError(f"{path} is not the name of a CSV file; expected one such as vessels.csv")
     rows = _read(path)
-    masks = {job.name: job.outputs["mask"] for job in jobs}
-    kept = {row["image"]: row for row in rows or () if _is_of(row, masks.get(row["image"]))}
+    kept = {row["image"]: row for row in rows or () if _is_of(row, masks)}
     if overwrite or rows == [] or kept:
         return kept
     found = "is no table of geseg" if rows is None else f"none of its {len(rows)} rows is of a mask that is here"
@@ -82,10 +81,10 @@ def _read(path: Path) -> list[Row] | None:
     return [dict(zip(COLUMNS, line, strict=True)) for line in lines[1:]]
 
 
-def _is_of(row: Row, mask: Path | None) -> bool:
+def _is_of(row: Row, masks: Path) -> bool:
     try:
-        return mask is not None and sha256(mask) == row["mask_sha256"]
-    except OSError:
+        return sha256(masks / output_name(Path(row["image"]))) == row["mask_sha256"]
+    except (OSError, ValueError):  # gone; or edited: an empty name, or one with a zero byte
         return False
 
 
@@ -151,4 +150,4 @@ def write_skeleton(path: Path, skeleton: Bool[np.ndarray, "h w"], text: str) -> 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
     """Write the file, as `files.write_csv`."""
-    write_csv(path, COLUMNS, rows)
+    write_csv(path, COLUMNS, rows, "--measure")

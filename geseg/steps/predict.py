@@ -82,7 +82,8 @@ class PredictResult:
     failures: tuple[str, ...]
     """One line per photograph that could not be segmented, or folder that could not be listed."""
     notes: tuple[str, ...]
-    report: Path
+    report: Path | None
+    """None if the run was stopped while it looked for what is done; an earlier report stays then."""
     model: Path
     device: str
     threshold: float
@@ -112,7 +113,8 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
     jobs = choose(jobs, config.shard) if config.shard else jobs
     with _gather(config, len(jobs), stop, track) as crew:
         work = _Work(config, jobs, listing, crew)
-        if work.look_back(track if config.out.exists() else silent, stop):
+        looked = work.look_back(track if config.out.exists() else silent, stop)
+        if looked:
             work.go_on(track, stop)
         made = work.report()
     return PredictResult(
@@ -122,7 +124,7 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         to_review=made.to_review,
         failures=(*listing.unlisted, *(row.reason for row in made.images if row.reason is not None)),
         notes=made.notes,
-        report=config.report,
+        report=config.report if looked else None,
         model=crew.path,
         device=crew.device,
         threshold=crew.origin.threshold,
@@ -131,7 +133,7 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
 
 def _gather(config: PredictConfig, photographs: int, stop: Stop, track: Track) -> AbstractContextManager[Crew]:
     if config.ray is None:
-        return nullcontext(Local(load(config.model, config.engine, config.device), config.threshold))
+        return nullcontext(Local(load(config.model, config.engine, config.device), config.threshold, config.overwrite))
     from geseg.steps.cluster import join  # noqa: PLC0415 - hardly ever needed
 
     return join(config, photographs, stop, track)
@@ -147,11 +149,12 @@ class _Work:
         self.before = 0
 
     def _open_table(self) -> "VesselTable | None":
-        if self.config.measure is None:
+        config = self.config
+        if config.measure is None:
             return None
         from geseg.steps.vesseltable import VesselTable  # noqa: PLC0415 - a start without it is faster
 
-        return VesselTable(self.config.measure, self.config.shard, self.jobs, self.config.overwrite)
+        return VesselTable(config.measure, config.out, config.shard, self.jobs, config.overwrite)
 
     def look_back(self, track: Track, stop: Stop) -> bool:
         """Find what earlier runs have done, before any work starts; False if it was stopped."""

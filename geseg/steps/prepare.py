@@ -107,7 +107,7 @@ def run(config: PrepareConfig, track: Track = silent, stop: Stop = never) -> Pre
         ),
     )
     empty: list[patchfile.SampleRecord] = []
-    with atomic_path(config.out) as partial:
+    with atomic_path(config.out, fresh=not config.overwrite) as partial:
         header = patchfile.write(partial, header, noting(empty, pack_all(samples, config, track, stop)))
     return PrepareResult(out=config.out, header=header, notes=describe_empty(empty))
 

@@ -37,13 +37,12 @@ def check_free(out: Path, resume: bool, overwrite: bool) -> None:
 
 
 def clear(out: Path) -> None:
-    """Make the run folder, or empty it of the run that was there.
+    """Empty the run folder of the run that was there.
 
     Raises:
-        OutputError: the folder cannot be made or written.
+        OutputError: the folder cannot be written.
     """
     try:
-        out.mkdir(parents=True, exist_ok=True)
         for name in FILES:
             (out / name).unlink(missing_ok=True)
         for events in (out / BOARD).glob("events.out.tfevents.*"):

@@ -15,7 +15,7 @@ from geseg.data.quality import Quality
 from geseg.errors import GesegError, ImageError, OutputError
 from geseg.inference.memory import is_out_of_memory
 from geseg.steps.jobs import Job
-from geseg.steps.origin import Header, Origin, digest_of
+from geseg.steps.origin import Header, Origin, digest_of, done_before
 from geseg.steps.predictreport import ImageRow
 from geseg.steps.review import Trust, judge
 from geseg.steps.segmenting import Ready, ScaledMap, Segmenter
@@ -75,10 +75,11 @@ class Course:
             with self._stage():
                 self._map = segment(self._photograph, segmenter)
 
-    def write(self, origin: Origin, table: Table | None) -> None:
-        """Write all that was asked for; `table` gets a row if there is one."""
+    def write(self, origin: Origin, table: Table | None, overwrite: bool) -> None:
+        """Write what was asked for, unless another command has written there; `table` gets a row if there is one."""
         if self._photograph and self._map is not None:
             with self._stage():
+                done_before(self.job, origin, overwrite)  # raises where something else has come to be
                 segmented = conclude(self._photograph, self._map, origin)
                 write(self.job, self._photograph, segmented, table)
                 self._trust = segmented.header.trust

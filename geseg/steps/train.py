@@ -90,8 +90,9 @@ class _Run:
             return
         runfolder.remove_leftovers(self.out)
         if not config.resume:
-            runfolder.clear(self.out)
-            self.learner.save(state, self.lineage.identity)
+            if config.overwrite:
+                runfolder.clear(self.out)
+            self.learner.save(state, self.lineage.identity, fresh=not config.overwrite)
         net = self.learner.net
         parameters = {"widths": net.widths, "parameters": count_parameters(net)}
         runfolder.write_config(self.out, config.as_dict() | parameters)

@@ -15,6 +15,7 @@ from geseg.steps.learner import Progress
 
 LEARNING_RATE, TUNING_RATE = 2e-2, 2e-3
 """Peak of the schedule for weights that start at random, and for those of a model."""
+PARAMETERS = 62_500
 MOST_PARAMETERS = 100_000_000
 """That widths are looked for; a thousand times what nets of this kind need."""
 
@@ -29,7 +30,7 @@ class TrainConfig:
     group: str = "d4"
     start: Path | None = None
     """A model to go on from: its widths, and at first its weights."""
-    params: int = 62_500
+    params: int = PARAMETERS
     """Learned parameters, met within 2 % by choosing the widths; the number of the 2021 study."""
     widths: tuple[int, ...] | None = None
     """Regular fields per level instead of `params`; one field has as many channels as the group has elements."""

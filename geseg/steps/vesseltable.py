@@ -22,12 +22,12 @@ class VesselTable:
         ConfigError, OutputError: as `measure.earlier_rows`.
     """
 
-    def __init__(self, path: Path, shard: Shard | None, jobs: Sequence[Job], overwrite: bool) -> None:
+    def __init__(self, path: Path, masks: Path, shard: Shard | None, jobs: Sequence[Job], overwrite: bool) -> None:
         self.path = shard.part(path) if shard else path
         self._jobs = jobs
-        self._rows = dict(measure.earlier_rows(self.path, jobs, overwrite))
+        self._rows = dict(measure.earlier_rows(self.path, masks, overwrite))
         for part in [] if shard else parts_of(path):
-            self._rows |= measure.earlier_rows(part, jobs, overwrite=True)
+            self._rows |= measure.earlier_rows(part, masks, overwrite=True)
         self._saved = time.monotonic()
 
     def add_done(self, job: Job) -> None:
@@ -42,8 +42,13 @@ class VesselTable:
         self._save_now_and_then()
 
     def save(self) -> None:
-        """Write the file, in the order of the photographs; OutputError if that is not possible."""
-        measure.write_rows(self.path, [self._rows[job.name] for job in self._jobs if job.name in self._rows])
+        """Write the file, in the order of the photographs; OutputError if that is not possible.
+
+        At the end are the rows of those that are not in the folder any more, but whose masks are.
+        """
+        names = [job.name for job in self._jobs if job.name in self._rows]
+        others = self._rows.keys() - set(names)
+        measure.write_rows(self.path, [self._rows[name] for name in (*names, *sorted(others))])
         self._saved = time.monotonic()
 
     def _save_now_and_then(self) -> None:

@@ -181,7 +181,7 @@ def test_eval_prints_tables_or_json(run_folder: Path, patch_file: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "following"),
-    [("model.onnx", "predict IMAGES -o MASKS --model {}"), ("model.safetensors", "export {}")],
+    [("model.onnx", "predict IMAGES -o MASKS --model {}"), ("model.safetensors", "predict IMAGES -o MASKS --model {}")],
 )
 def test_eval_says_what_to_run_next(name: str, following: str, run_folder: Path, patch_file: Path) -> None:
     code, stdout, _ = invoke("eval", run_folder / name, patch_file, "--quiet")

@@ -84,3 +84,11 @@ def test_any_other_file_is_one_line(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert result.stdout == ""
     assert re.fullmatch(r"geseg: .*a\.txt is none of geseg's files; expected a patch file, .*\n", result.stderr)
+
+
+def test_a_name_that_no_file_system_takes() -> None:
+    """Nor may one ask for it: as with files in the folder of another user, that is one line."""
+    for arguments in (["info", "a" * 300], ["prepare", "a" * 300], ["train", "a" * 300]):
+        result = CliRunner().invoke(app, arguments)
+        assert result.exit_code == 1, arguments
+        assert re.fullmatch(r"geseg: .*a{300}.*File name too long.*\n", result.stderr), result.stderr

@@ -58,6 +58,8 @@ def test_mistakes(run_folder: Path, tmp_path: Path) -> None:
         run(ExportConfig(model=run_folder))
     with pytest.raises(ConfigError, match="is an ONNX file already"):
         run(ExportConfig(model=run_folder / "model.onnx", out=tmp_path / "m.onnx"))
+    with pytest.raises(ConfigError, match=r"net is not the name of an ONNX file; expected one such as net\.onnx"):
+        run(ExportConfig(model=run_folder, out=tmp_path / "net"))
     with pytest.raises(ModelFileError, match=r"model\.safetensors is no file; expected a model"):
         run(ExportConfig(model=tmp_path))
 

@@ -6,7 +6,8 @@ from PIL import Image
 
 from geseg.data.images import write_mask, write_probability
 from geseg.errors import DataError, ImageError
-from geseg.steps.maskfolder import holds_masks, pair, read_map
+from geseg.steps import maskfolder
+from geseg.steps.maskfolder import holds_masks, read_map
 from geseg.steps.truths import Photograph
 
 
@@ -26,6 +27,10 @@ def folder(path: Path, *names: str) -> Path:
     return path
 
 
+def pair(maps: Path, wanted: list[Photograph]) -> dict[Photograph, Path]:
+    return maskfolder.pair(maps, wanted, wanted)
+
+
 @pytest.mark.parametrize("name", ["01_test.png", "01_test_prob.tif", "01.png", "01_manual2.gif", "deep/er/01_test.png"])
 def test_names_that_belong(tmp_path: Path, name: str) -> None:
     (photograph,) = photographs("01_test")
@@ -36,6 +41,17 @@ def test_the_nearest_kind_of_name_wins_and_digits_go_on(tmp_path: Path) -> None:
     one, ten = photographs("im1", "im10")
     found = pair(folder(tmp_path, "im1.png", "im1_old.png", "im10_mask.png"), [one, ten])
     assert {p.stem: path.name for p, path in found.items()} == {"im1": "im1.png", "im10": "im10_mask.png"}
+
+
+def test_a_name_that_begins_with_another(tmp_path: Path) -> None:
+    one, two = photographs("eye", "eye_2")
+    maps = folder(tmp_path, "eye_prob.png", "eye_2_prob.png")
+    both = {one: tmp_path / "eye_prob.png", two: tmp_path / "eye_2_prob.png"}
+    assert maskfolder.pair(maps, [one, two], [one, two]) == both
+    (tmp_path / "eye_prob.png").unlink()
+    assert maskfolder.pair(maps, [one, two], [one, two]) == {two: tmp_path / "eye_2_prob.png"}
+    with pytest.raises(DataError, match="none is named like a photograph, such as eye"):
+        maskfolder.pair(maps, [one], [one, two])
 
 
 def test_a_photograph_without_a_file_is_left_out(tmp_path: Path) -> None:

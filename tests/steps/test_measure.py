@@ -38,6 +38,11 @@ def jobs(draw_eye: Draw, tmp_path: Path) -> list[Job]:
 
 
 @pytest.fixture
+def masks(tmp_path: Path) -> Path:
+    return tmp_path / "masks"
+
+
+@pytest.fixture
 def file(tmp_path: Path) -> Path:
     return tmp_path / "vessels.csv"
 
@@ -92,65 +97,64 @@ def test_a_mask_without_a_vessel_leaves_empty_what_it_has_not(jobs: list[Job]) -
     assert row["length_px"] == row["vessel_density"] == "0"
 
 
-def test_rows_are_written_and_kept(jobs: list[Job], file: Path) -> None:
+def test_rows_are_written_and_kept(jobs: list[Job], masks: Path, file: Path) -> None:
     rows = [measure.row_of_done(job) for job in jobs]
     measure.write_rows(file, rows)
     assert lines(file) == rows
     assert file.read_bytes().startswith(",".join(COLUMNS).encode() + b"\r\n")
-    assert measure.earlier_rows(file, jobs, overwrite=False) == {row["image"]: row for row in rows}
+    assert measure.earlier_rows(file, masks, overwrite=False) == {row["image"]: row for row in rows}
     assert pickle.loads(pickle.dumps(rows)) == rows, "rows travel between processes"
     assert [path.name for path in file.parent.iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_row_counts_only_with_the_mask_that_it_is_of(jobs: list[Job], file: Path) -> None:
+def test_a_row_counts_only_with_the_mask_that_it_is_of(jobs: list[Job], masks: Path, file: Path) -> None:
     measure.write_rows(file, [measure.row_of_done(job) for job in jobs])
     write_mask(jobs[1].outputs["mask"], np.ones((72, 68), bool))
     jobs[2].outputs["mask"].unlink()
-    assert set(measure.earlier_rows(file, jobs, overwrite=False)) == {"a.png"}
-    assert set(measure.earlier_rows(file, jobs[1:], overwrite=True)) == set()
+    assert set(measure.earlier_rows(file, masks, overwrite=False)) == {"a.png"}
 
 
-def test_nothing_is_there_yet(jobs: list[Job], file: Path) -> None:
-    assert measure.earlier_rows(file, jobs, overwrite=False) == {}
+def test_nothing_is_there_yet(masks: Path, file: Path) -> None:
+    assert measure.earlier_rows(file, masks, overwrite=False) == {}
     measure.write_rows(file, [])
-    assert measure.earlier_rows(file, jobs, overwrite=False) == {}, "a run that was stopped before its first mask"
+    assert measure.earlier_rows(file, masks, overwrite=False) == {}, "a run that was stopped before its first mask"
 
 
-def test_a_table_of_other_masks_is_not_replaced(jobs: list[Job], file: Path) -> None:
+def test_a_table_of_other_masks_is_not_replaced(jobs: list[Job], masks: Path, file: Path) -> None:
     measure.write_rows(file, [measure.row_of_done(job) for job in jobs[:2]])
     with pytest.raises(OutputError, match=r"vessels\.csv exists already and none of its 2 rows is of a mask that is h"):
-        measure.earlier_rows(file, jobs[2:], overwrite=False)
-    assert measure.earlier_rows(file, jobs[2:], overwrite=True) == {}
+        measure.earlier_rows(file, masks / "b", overwrite=False)
+    assert measure.earlier_rows(file, masks / "b", overwrite=True) == {}
 
 
 @pytest.mark.parametrize("text", ["", "image,width\na.png,3\n", "\0\n", 'image"x\n', "\udcff".join(COLUMNS)])
-def test_another_file_is_not_replaced(jobs: list[Job], file: Path, text: str) -> None:
+def test_another_file_is_not_replaced(masks: Path, file: Path, text: str) -> None:
     file.write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(OutputError, match=r"exists already and is no table of geseg; choose .* --overwrite$"):
-        measure.earlier_rows(file, jobs, overwrite=False)
-    assert measure.earlier_rows(file, jobs, overwrite=True) == {}
+        measure.earlier_rows(file, masks, overwrite=False)
+    assert measure.earlier_rows(file, masks, overwrite=True) == {}
 
 
-def test_a_table_that_was_cut_off_or_edited_is_none(jobs: list[Job], file: Path) -> None:
+def test_a_table_that_was_cut_off_or_edited_is_none(jobs: list[Job], masks: Path, file: Path) -> None:
     measure.write_rows(file, [measure.row_of_done(job) for job in jobs])
     file.write_text(file.read_text()[:-10])
-    assert set(measure.earlier_rows(file, jobs, overwrite=False)) == {"a.png", "b/c.png"}, "the last row is not whole"
+    assert set(measure.earlier_rows(file, masks, overwrite=False)) == {"a.png", "b/c.png"}, "the last row is not whole"
     file.write_text(file.read_text() + "\none,two\n")
     with pytest.raises(OutputError, match="is no table of geseg"):
-        measure.earlier_rows(file, jobs, overwrite=False)
+        measure.earlier_rows(file, masks, overwrite=False)
 
 
 @pytest.mark.parametrize("name", ["vessels", "photo.png", "vessels.csv.gz"])
-def test_only_a_csv_can_be_named(jobs: list[Job], tmp_path: Path, name: str) -> None:
+def test_only_a_csv_can_be_named(masks: Path, tmp_path: Path, name: str) -> None:
     """So that no photograph is replaced, not even with --overwrite."""
     with pytest.raises(ConfigError, match=r"is not the name of a CSV file; expected one such as .*\.csv$"):
-        measure.earlier_rows(tmp_path / name, jobs, overwrite=True)
+        measure.earlier_rows(tmp_path / name, masks, overwrite=True)
 
 
-def test_a_folder_in_its_place(jobs: list[Job], file: Path) -> None:
+def test_a_folder_in_its_place(masks: Path, file: Path) -> None:
     file.mkdir()
     with pytest.raises(OutputError, match=r"vessels\.csv cannot be read: .*; choose another place with --measure"):
-        measure.earlier_rows(file, jobs, overwrite=True)
+        measure.earlier_rows(file, masks, overwrite=True)
     with pytest.raises(OutputError, match="cannot write"):
         measure.write_rows(file, [])
 

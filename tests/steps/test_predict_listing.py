@@ -12,6 +12,7 @@ from PIL import Image
 
 from geseg.data.images import read_mask
 from geseg.errors import ConfigError, DataError, OutputError
+from geseg.steps import jobs
 from geseg.steps.jobs import list_images, plan
 from geseg.steps.predict import PredictConfig, PredictResult, run
 from geseg.steps.predictreport import NAME
@@ -245,3 +246,24 @@ def test_newer_formats_are_found_too(predict: Predict, photos: Path, tmp_path: P
     mask, other = (read_mask(tmp_path / "masks" / name) for name in ("m.png", "n.png"))
     assert mask.any()
     np.testing.assert_array_equal(mask, other)
+
+
+def test_names_that_differ_in_case_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a disk that ignores case, as those of macOS and of cameras do, they are one file."""
+    for name in ("Eye.png", "eye.jpg", "caf\u00e9.png", "cafe\u0301.jpg"):
+        (tmp_path / name).touch()
+    folders: jobs.Folders = {"mask": tmp_path / "masks"}
+    assert not jobs.ignores_case(tmp_path / "masks")
+    assert len(jobs.plan(tmp_path, recursive=False, folders=folders)[0]) == 4
+    monkeypatch.setattr(jobs, "ignores_case", lambda _: True)
+    with pytest.raises(ConfigError, match=r"would both write .*; rename one of them"):
+        jobs.plan(tmp_path, recursive=False, folders=folders)
+
+
+def test_whether_a_disk_ignores_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    identity = jobs._identity
+    monkeypatch.setattr(jobs, "_identity", lambda path: identity(Path(str(path).lower())))
+    lower = tmp_path / "eyes"
+    lower.mkdir()
+    assert jobs.ignores_case(lower) == (str(tmp_path) == str(tmp_path).lower())
+    assert jobs.ignores_case(lower / "not there yet") == jobs.ignores_case(lower)

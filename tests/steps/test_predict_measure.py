@@ -84,6 +84,18 @@ def test_a_repeated_command_keeps_the_rows_and_a_lost_table_is_made_again(
     assert table.read_bytes() == whole
 
 
+def test_a_row_stays_as_long_as_its_mask(predict: Predict, photos: Path, table: Path, tmp_path: Path) -> None:
+    """Without the photograph it could not be made again."""
+    predict()
+    whole = rows(table)
+    (photos / "b.tif").rename(tmp_path / "b.tif")
+    predict()
+    assert rows(table) == [*(row for row in whole if row["image"] != "b.tif"), whole[1]]
+    (tmp_path / "masks" / "b.png").unlink()
+    predict()
+    assert [row["image"] for row in rows(table)] == ["a.png", "c.png", "d.jpg"]
+
+
 def test_each_shard_has_its_table_and_a_run_without_shards_takes_their_rows(
     predict: Predict, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,7 +139,8 @@ def test_a_stop_while_looking_back_keeps_what_was_measured(
         asked.append(0)
         return len(asked) > 2
 
-    assert run(config, stop=stop).waiting == 3
+    result = run(config, stop=stop)
+    assert (result.waiting, result.report) == (3, None)
     assert [row["image"] for row in rows(table)] == ["a.png", "b.tif"]
 
 

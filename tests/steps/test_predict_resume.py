@@ -14,6 +14,7 @@ from PIL import Image
 import geseg
 from geseg.data.pngtext import read_text
 from geseg.errors import OutputError
+from geseg.files import sha256
 from geseg.steps import pipeline
 from geseg.steps.origin import Origin
 from geseg.steps.predict import PredictConfig, PredictResult, run
@@ -270,3 +271,28 @@ def test_work_that_overlaps_makes_the_same_bytes_as_one_photograph_after_the_oth
         )
         assert overlapping == alone
         assert len(alone) == 3
+
+
+def test_a_mask_that_has_come_to_be_meanwhile_stays(
+    predict: Predict,
+    photos: Path,
+    tmp_path: Path,
+    draw_eye: Callable,  # type: ignore[type-arg]
+) -> None:
+    """Another command with other photographs of the same names, and the same -o."""
+    others = tmp_path / "others"
+    others.mkdir()
+    Image.fromarray(draw_eye(9, 60, 51)[0]).save(others / "b.png")
+    config = PredictConfig(images=photos, out=tmp_path / "masks", model=predict().model, device="cpu", overwrite=False)
+    shutil.rmtree(config.out)
+    begun = list[int]()
+
+    def stop() -> bool:
+        begun.append(0)
+        if len(begun) == 2:
+            predict(images=others)
+        return False
+
+    with pytest.raises(OutputError, match=r"b\.png exists already and is of another photograph"):
+        run(config, stop=stop)
+    assert json.loads(read_text(tmp_path / "masks" / "b.png") or "")["input_sha256"] == sha256(others / "b.png")

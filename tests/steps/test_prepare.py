@@ -222,6 +222,18 @@ def test_overwriting_keeps_the_old_file_until_the_new_one_is_whole(make_drive: M
     assert len(pack(out, make_drive(), overwrite=True).header.samples) == 7
 
 
+def test_a_file_that_has_come_to_be_meanwhile_stays(make_drive: Make, tmp_path: Path) -> None:
+    """As of another command, with another data set and the same -o."""
+
+    def meanwhile(items: Iterator[Any], label: str, total: int | None = None) -> Iterator[Any]:
+        (tmp_path / "a.h5").write_text("of another command")
+        yield from items
+
+    with pytest.raises(OutputError, match=r"a\.h5 has come to be meanwhile: another command writes there, too; choose"):
+        run(PrepareConfig(sources=(make_drive(),), out=tmp_path / "a.h5"), meanwhile)
+    assert (tmp_path / "a.h5").read_text() == "of another command"
+
+
 def test_an_interruption_leaves_nothing(make_drive: Make, tmp_path: Path) -> None:
     def interrupted(items: Iterator[Any], label: str, total: int | None = None) -> Iterator[Any]:
         yield next(iter(items))

@@ -20,7 +20,7 @@ from geseg.model import modelfile
 from geseg.model.modelheader import read_header
 from geseg.model.restrict import restrict
 from geseg.model.unet import count_parameters
-from geseg.steps import train
+from geseg.steps import runfolder, train
 from geseg.steps.learner import Learner
 from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
@@ -187,6 +187,24 @@ def test_a_part_of_a_run_is_not_overwritten_unless_asked(config: TrainConfig, na
     with pytest.raises(OutputError, match=rf"{name} exists already"):
         run(config)
     assert (config.out / name).read_bytes() == b"weights of months"
+
+
+def test_two_runs_that_start_at_once_in_one_folder(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both have found it free; the second one gives way."""
+    run(config)
+    assert config.out is not None
+    digest = sha256(config.out / "state.safetensors")
+    monkeypatch.setattr(runfolder, "check_free", lambda *_: None)
+    with pytest.raises(OutputError, match=r"state\.safetensors has come to be meanwhile: another command writes there"):
+        run(dataclasses.replace(config, seed=1))
+    assert sha256(config.out / "state.safetensors") == digest
+
+
+def test_what_decides_the_parameters_of_a_start(config: TrainConfig) -> None:
+    run(config)
+    start = dataclasses.replace(config, out=None, widths=None, start=config.out, params=5_000)
+    with pytest.raises(ConfigError, match="decides how many parameters there are; leave out --params"):
+        run(start)
 
 
 def test_a_run_does_not_remove_what_it_starts_from(config: TrainConfig) -> None:

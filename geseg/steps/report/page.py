@@ -8,8 +8,7 @@ from pathlib import Path
 from string import Template
 
 import geseg
-from geseg.errors import OutputError
-from geseg.files import atomic_path, refuse_to_overwrite
+from geseg.files import atomic_path, check_writable, refuse_to_overwrite
 from geseg.steps.evalresult import EvalResult
 from geseg.steps.report import charts, moves, words
 from geseg.steps.report.charts import Pooled
@@ -35,10 +34,7 @@ def place(folder: Path, overwrite: bool) -> Path:
         OutputError: a page is there already and `overwrite` is false, or the folder cannot be made.
     """
     refuse_to_overwrite(folder / NAME, overwrite, "--report")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another with --report") from error
+    check_writable(folder / NAME, "--report")
     return folder / NAME
 
 
@@ -68,7 +64,7 @@ def write(path: Path, result: EvalResult, pooled: Pooled, album: Album) -> None:
         gallery=_gallery(result, album),
         version=text(geseg.__version__),
     )
-    with atomic_path(path) as partial:
+    with atomic_path(path, "--report") as partial:
         partial.write_text(page, encoding="utf-8")
 
 

@@ -62,10 +62,10 @@ def unit(label: str) -> Scale:
 
 
 def around(values: Iterable[float], label: str, ceiling: float = 1.0, least: float = 0.01) -> Scale:
-    """An axis that the values fill, between round numbers and at least `least` long; nan does not count."""
+    """An axis that the values, of up to 100, fill between round numbers, at least `least` long; nan does not count."""
     known = [value for value in values if not math.isnan(value)] or [0.0, ceiling]
     room = max(max(known) - min(known), least)
-    step = next(s for s in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1) if room / s <= 5)
+    step = next(s for s in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20) if room / s <= 5)
     low = step * math.floor(round(min(known) / step, 6))
     high = min(ceiling, step * math.ceil(round(max(max(known), low + least) / step, 6)))
     low = min(low, step * math.floor(round((high - least) / step, 6)))

@@ -214,7 +214,13 @@ def test_what_others_have_half_written_goes_when_one_fails(run: Run, jobs: list[
 
 def test_a_folder_that_is_not_shared_is_told_as_the_worker_tells_it(run: Run, tmp_path: Path) -> None:
     order = Order(
-        folder=str(tmp_path / "gone"), model=Path("shipped"), engine="auto", device="cpu", threshold=None, measure=False
+        folder=str(tmp_path / "gone"),
+        model=Path("shipped"),
+        engine="auto",
+        device="cpu",
+        threshold=None,
+        overwrite=False,
+        measure=False,
     )
     with pytest.raises(ProcessError, match="start geseg in a folder that all machines of the cluster share") as caught:
         Worker(order).begin(1)

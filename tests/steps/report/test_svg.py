@@ -21,6 +21,11 @@ def test_an_axis_fills_its_chart_and_ends_on_round_numbers() -> None:
     assert around([1.0, 1.0], "Dice").high == 1
     short = around([0.8, 0.8001], "Dice", least=0.05)
     assert short.high - short.low == pytest.approx(0.05)
+    for most in (0.3, 5.1, 37.0, 99.9):
+        axis = around([0.0, most], "flipped", ceiling=100.0)
+        assert axis.low == 0
+        assert axis.high >= most
+        assert len(axis.ticks) <= 7
     assert around([math.nan], "Dice").low == 0
 
 
