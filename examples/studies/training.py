@@ -145,9 +145,9 @@ def run_cycles(config: TrainConfig, epochs: Sequence[int]) -> int:
     assert config.out is not None, "a study names its run folders"
     folders = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(epochs))] + [config.out]
     steps = run(dataclasses.replace(config, out=folders[0], epochs=epochs[0]))
+    again = dataclasses.replace(config, learning_rate=AGAIN, params=PARAMETERS)
     for start, out, count in zip(folders, folders[1:], epochs[1:], strict=False):
-        again = dataclasses.replace(config, start=start, out=out, epochs=count, learning_rate=AGAIN, params=PARAMETERS)
-        steps += run(again)
+        steps += run(dataclasses.replace(again, start=start, out=out, epochs=count))
     return steps
 
 
