@@ -73,7 +73,9 @@ def check_writable(path: Path, option: str) -> None:
 
 
 def _no_output(path: Path, error: OSError, option: str) -> OutputError:
-    return OutputError(f"cannot write {path}: {error.strerror or error}; choose another place with {option}")
+    above = isinstance(error, FileExistsError | NotADirectoryError)  # "File exists" would be said of another one
+    reason = "a file is where its folder should be" if above else error.strerror or error
+    return OutputError(f"cannot write {path}: {reason}; choose another place with {option}")
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, object]], option: str) -> None:

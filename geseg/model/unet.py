@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from geseg.model.group import Group
 from geseg.model.steerable import Fields, Layers, Part, PlainLayers, SteerableLayers, Upsampled
 
 LEVELS = 4
+VESSELS = 0.12
+"""Share of the pixels of a retina that are vessel, about: what a net says before it has learned anything."""
 GROWTH = 1.75
 """A level has this many times the fields of the level above it, where the widths are found from a parameter count."""
 
@@ -65,6 +68,7 @@ class UNet(nn.Module):
             for upper, lower in reversed(tuple(itertools.pairwise(widths)))
         )
         self.head = layers.conv(Fields(widths[0], "regular"), Fields(1, "trivial"), 1, bias=True)
+        begin_balanced(self.head)
 
     @property
     def divisor(self) -> int:
@@ -80,6 +84,22 @@ class UNet(nn.Module):
             x = block(skips.pop(), Upsampled(x))
         logits: Tensor = self.head(x)
         return logits
+
+
+@torch.no_grad()
+def begin_balanced(head: nn.Module) -> None:
+    """Let half of the fields speak for a vessel and half against it, equally loud, and vessels be as rare as they are.
+
+    Fields are not negative, and equivariant nets have few on top. Where all of them spoke for the same by chance, the
+    net could only turn them off: of eight d4 nets of three fields, two learned nothing and two little.
+    """
+    for name, parameter in head.named_parameters():
+        if name == "bias":
+            parameter.fill_(math.log(VESSELS / (1 - VESSELS)))
+        else:  # one per field, with the spread of He et al. 2015 (arXiv:1502.01852)
+            fields = parameter.shape[1]
+            signs = torch.tensor([1.0 if field % 2 == 0 else -1.0 for field in range(fields)])
+            parameter.copy_((signs * math.sqrt(2 / fields)).view_as(parameter))
 
 
 def build(group: Group, widths: Sequence[int]) -> UNet:

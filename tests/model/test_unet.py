@@ -104,3 +104,13 @@ def test_the_cost_that_the_readme_names() -> None:
         plain(torch.zeros(1, 3, 32, 32))
         counts.append(sum(multiplications))
     assert round(counts[0] / counts[1], 1) == 10.5
+
+
+@pytest.mark.parametrize("name", ["c1", *GROUPS])
+@pytest.mark.parametrize("fields", [1, 2, 3, 8])
+def test_the_head_begins_with_fields_for_and_against_a_vessel(name: str, fields: int) -> None:
+    """All of one sign, as chance has it in a quarter of the nets of three fields, a net hardly learns."""
+    head = build(Group.parse(name), (fields, 2)).head
+    (weight,) = (parameter for key, parameter in head.named_parameters() if key != "bias")
+    assert weight.sign().flatten().tolist() == ([1.0, -1.0] * fields)[: weight.shape[1]]
+    assert torch.sigmoid(head.bias).item() == pytest.approx(0.12)

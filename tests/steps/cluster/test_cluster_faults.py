@@ -104,7 +104,7 @@ def test_a_worker_that_cannot_write_ends_the_run_as_it_would_end_alone(
     (tmp_path / "overlay" / "deep").touch()
     said = []
     for out, ray in ((tmp_path / "masks", address), (tmp_path / "one", None)):
-        with pytest.raises(OutputError, match=r"cannot write .*: File exists; choose another place") as caught:
+        with pytest.raises(OutputError, match=r"cannot write .*: a file is where its folder .*; choose") as caught:
             predict(
                 images=tmp_path / "photos",
                 out=out,

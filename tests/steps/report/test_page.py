@@ -94,7 +94,7 @@ def test_what_is_there_is_not_replaced(maps: tuple[Path, Path], tmp_path: Path) 
 
 def test_a_place_that_cannot_be_is_told_before_the_work(maps: tuple[Path, Path], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(OutputError, match=r"cannot make the folder .*file: .*; choose another with --report"):
+    with pytest.raises(OutputError, match=r"file/index\.html: a file is where .* should be; choose .* --report"):
         run(EvalConfig(model=tmp_path / "nowhere", truths=tmp_path / "nowhere", report=tmp_path / "file"))
 
 
