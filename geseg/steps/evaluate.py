@@ -29,10 +29,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         ConfigError: equivariance is asked of masks.
         OutputError: the CSV file or the report exists already, or cannot be written.
     """
-    if config.csv is not None:
-        refuse_to_overwrite(config.csv, config.overwrite, "--csv")
-        check_writable(config.csv, "--csv")
-    place = None if config.report is None else page.place(config.report, config.overwrite)
+    place = _place(config)
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)
     other = None if config.beside is None else models.load(config.beside, device=config.device)
@@ -44,8 +41,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         scores.add(photograph.dataset, photograph.id, tally(whole, probability, maps.thresholds))
         if place is not None:
             album.add(whole, probability)
-    moved: tuple[Moved, ...]
-    moved, beside = _move(maps, other, track) if config.equivariance else ((), None)
+    moved, beside = _move(maps, other, track) if config.equivariance else (tuple[Moved, ...](), None)
     opened = {"": maps.path} if maps.model is not None else {}
     opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
     result = EvalResult(
@@ -67,6 +63,14 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     if place is not None:
         page.write(place, result, scores.pooled, album)
     return result
+
+
+def _place(config: EvalConfig) -> Path | None:
+    """Where the page goes; what is in its way, or in that of the table, must not be found out after an hour."""
+    if config.csv is not None:
+        refuse_to_overwrite(config.csv, config.overwrite, "--csv")
+        check_writable(config.csv, "--csv")
+    return None if config.report is None else page.place(config.report, config.overwrite)
 
 
 def _open_maps(config: EvalConfig, truths: Truths) -> Maps:

@@ -125,10 +125,9 @@ class Learner:
             tensors |= {f"optimiser.{number}.{name}": torch.as_tensor(value) for name, value in state.items()}
         header = {"identity": identity, "steps": self.steps, "progress": dataclasses.asdict(self.progress)}
         arrays, text = {name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, json.dumps(header)
-        with atomic_path(
-            path, fresh=fresh
-        ) as partial:  # save_file would report a full disk as an error of its own kind
+        with atomic_path(path, fresh=fresh) as partial:
             metadata = {KEY: text, SEAL: modelweights.digest(text, arrays)}
+            # save_file would report a full disk as an error of its own kind
             partial.write_bytes(safetensors.numpy.save(arrays, metadata))
 
     def load(self, path: Path, identity: str) -> None:
