@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("--group", default="d4", help="default: %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of the training people (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[5, 3], help="of each cycle (default: 5 3)")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
     numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")

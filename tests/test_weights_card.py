@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from geseg.files import sha256
 from geseg.model.modelheader import read_header
 from geseg.steps import models
@@ -29,13 +31,22 @@ def test_the_readme_says_the_same() -> None:
             assert f"{row['mean']['dice']:.2f} on {name}"[1:] in readme
 
 
-def test_the_validation_is_that_of_the_results() -> None:
-    words = {"left out": "all but the one"}
-    for row in json.loads(RESULTS.with_name("recipe.json").read_text())["rows"]:
-        (threshold,) = row["thresholds"]
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [("recipe", {"left out": "all but the one"}), ("recipe-folds", {"2 folds": "2 folds, 3 epochs"})],
+)
+def test_the_validation_is_that_of_the_results(results: str, words: dict[str, str]) -> None:
+    for row in json.loads(RESULTS.with_name(f"{results}.json").read_text())["rows"]:
+        thresholds = " to ".join(f"{value:g}" for value in row["thresholds"])
         figures = " | ".join(f"{row[name]:.4f}" for name in ("dice", "auc", "cldice"))
         trained = words.get(row["protocol"], row["protocol"])
-        assert f"| {trained} | {row['scored']} | {row['images']} | {threshold:g} | {figures} |" in CARD
+        assert f"| {trained} | {row['scored']} | {row['images']} | {thresholds} | {figures} |" in CARD
+
+
+def test_the_steps_are_those_of_the_results() -> None:
+    parts = json.loads(RESULTS.with_name("recipe-folds.json").read_text())["parts"]
+    few, many = (f"{part['steps']:,}" for part in parts)
+    assert f"{few} and {many} steps, where the weights took" in CARD
 
 
 def test_the_card_names_what_is_there() -> None:
