@@ -74,6 +74,8 @@ class E2cnnUNet(nn.Module):
         ours = [module for module in net.modules() if isinstance(module, SteerableConv2d)]
         for source, target in zip(ours, _convolutions(theirs), strict=True):
             target.weights.data.copy_(source.coefficients.data.flatten())
+            if source.bias is not None:
+                target.bias.data.copy_(source.bias.data)
         return theirs
 
 
