@@ -41,7 +41,7 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         scores.add(photograph.dataset, photograph.id, tally(whole, probability, maps.thresholds))
         if place is not None:
             album.add(whole, probability)
-    moved, beside = _move(maps, other, track) if config.equivariance else (tuple[Moved, ...](), None)
+    moved, beside = _move(config, maps, other, track)
     opened = {"": maps.path} if maps.model is not None else {}
     opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
     result = EvalResult(
@@ -81,8 +81,12 @@ def _open_maps(config: EvalConfig, truths: Truths) -> Maps:
     return of_files(config.model, truths, config.split)
 
 
-def _move(maps: Maps, other: models.Model | None, track: Track) -> tuple[tuple[Moved, ...], Beside | None]:
-    """The equivariance tables of the model and of the one beside it."""
+def _move(
+    config: EvalConfig, maps: Maps, other: models.Model | None, track: Track
+) -> tuple[tuple[Moved, ...], Beside | None]:
+    """The equivariance tables of the model and of the one beside it, if they are asked for."""
+    if not config.equivariance:
+        return (), None
     assert maps.model is not None, "masks cannot be moved along"
     moved = moving.run(maps.model, maps.photographs, track)
     if other is None:
