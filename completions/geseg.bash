@@ -20,14 +20,14 @@ _geseg() {
     train:*) [[ $word == -* ]] || return; words="-o --out --group --from --params --widths --fraction --fraction-of --loss --colour --no-colour --scale --no-scale --mirror --no-mirror --rotation --no-rotation --epochs --minutes --batch-size --learning-rate --patience --seed --device --precision --resume --overwrite --quiet -q --help" ;;
     eval:--split) words="test val train" ;;
     eval:--beside | eval:--csv | eval:--report) return ;;
-    eval:--device) words="" ;;
-    eval:*) [[ $word == -* ]] || return; words="--split --equivariance --beside --json --csv --report --device --overwrite --quiet -q --help" ;;
+    eval:--turns | eval:--device) words="" ;;
+    eval:*) [[ $word == -* ]] || return; words="--split --equivariance --beside --turns --json --csv --report --device --overwrite --quiet -q --help" ;;
     export:-o | export:--out) return ;;
     export:*) [[ $word == -* ]] || return; words="-o --out --overwrite --quiet -q --help" ;;
     predict:--engine) words="auto native onnx torch" ;;
     predict:-o | predict:--out | predict:--model | predict:--probabilities | predict:--overlay | predict:--skeleton | predict:--measure) return ;;
-    predict:--device | predict:--threshold | predict:--shard | predict:--ray) words="" ;;
-    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --skeleton --measure --threshold --recursive -r --shard --ray --overwrite --quiet -q --help" ;;
+    predict:--device | predict:--threshold | predict:--turns | predict:--shard | predict:--ray) words="" ;;
+    predict:*) [[ $word == -* ]] || return; words="-o --out --model --engine --device --probabilities --overlay --skeleton --measure --threshold --turns --recursive -r --shard --ray --overwrite --quiet -q --help" ;;
     info:*) [[ $word == -* ]] || return; words="--json --help" ;;
     :*) if [[ $word == -* ]]; then words="--version --install-completion --show-completion --help"; else words="prepare train eval export predict info"; fi ;;
     *) return ;;

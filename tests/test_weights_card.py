@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,25 @@ def test_the_table_is_that_of_the_results() -> None:
         if row["by"] == "model":
             figures = " | ".join(f"{row['mean'][name]:.4f}" for name in COLUMNS)
             assert f"| {row['dataset']} | {row['images']} | {figures} |" in CARD
+
+
+def test_the_row_of_several_angles_is_that_of_the_results() -> None:
+    values = json.loads(RESULTS.with_name("weights-turns.json").read_text())
+    assert values["made_by"].endswith("mean of 3 angles")
+    few = {row["dataset"]: row["mean"] for row in json.loads(RESULTS.read_text())["summary"] if own(row)}
+    many = {row["dataset"]: row["mean"] for row in values["summary"] if own(row)}
+    figures = " | ".join(f"{many['all sets'][name]:.4f}" for name in COLUMNS)
+    assert f"| all sets, mean of 3 angles | 7 | {figures} |" in CARD
+    readme = RESULTS.parents[2].joinpath("README.md").read_text().replace("\n", " ")
+    for name, words in {"dice": "Dice of those 7 photographs is", "cldice": "clDice"}.items():
+        after, before = (f"{means['all sets'][name]:.4f}"[1:] for means in (many, few))
+        assert f"{words} {after} in place of {before}" in readme
+    assert all(many[dataset]["dice"] > few[dataset]["dice"] for dataset in few)  # "and each set is better"
+
+
+def own(row: dict[str, Any]) -> bool:
+    """Whether a row is of the masks that `predict` writes, in the field of view."""
+    return (row["by"], row["region"], row["at"]) == ("model", "fov", "fixed")
 
 
 def test_the_readme_says_the_same() -> None:

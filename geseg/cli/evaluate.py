@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from geseg.cli.console import choose_track, print_next, print_next_predict, print_table, say
-from geseg.cli.options import Device, Overwrite, Quiet, Split
+from geseg.cli.options import Device, Overwrite, Quiet, Split, Turns
 from geseg.files import printable
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def evaluate(
     beside: Annotated[
         Path | None, typer.Option(help="Another model for the table of --equivariance, such as a plain one.")
     ] = None,
+    turns: Turns = 1,
     json: Annotated[bool, typer.Option("--json", help="Print all figures as JSON.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write the figures of each image to this file.")] = None,
     report: Annotated[
@@ -71,6 +72,7 @@ def evaluate(
         split=None if split is None else split.value,
         equivariance=equivariance,
         beside=beside,
+        turns=turns,
         csv=csv,
         report=report,
         device=device,

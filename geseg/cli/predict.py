@@ -8,7 +8,7 @@ from typer.core import TyperCommand
 
 from geseg.cli.console import choose_track, say
 from geseg.cli.interrupt import Interrupt, typed_again
-from geseg.cli.options import Device, Engine, Overwrite, Quiet
+from geseg.cli.options import Device, Engine, Overwrite, Quiet, Turns
 from geseg.files import printable
 
 
@@ -37,6 +37,7 @@ def predict(
         Path | None, typer.Option(metavar="FILE.csv", help="Table of the vessels' density, length, width and others.")
     ] = None,
     threshold: Annotated[float | None, typer.Option(help="Probability in (0, 1). [default: the model's own]")] = None,
+    turns: Turns = 1,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in the output.")] = False,
     shard: Annotated[
         str | None, typer.Option(metavar="K/N", help="Only the K-th of N parts of the folder, for job arrays.")
@@ -72,6 +73,7 @@ def predict(
         skeleton=skeleton,
         measure=measure,
         threshold=threshold,
+        turns=turns,
         recursive=recursive,
         shard=None if shard is None else Shard.parse(shard),
         overwrite=overwrite,

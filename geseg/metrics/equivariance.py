@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -13,6 +13,9 @@ CUBIC: Final = 3
 and back at 22.5 and 45 degrees, a normalised image changes by 0.01-0.02 (mean absolute difference; linear 0.03-0.05), a
 probability map by 0.002-0.008 (0.006-0.019), and 0.04-0.11 % of its mask flips (0.16-0.30 %). Linear blur even changes
 what is measured: a net that is out of its domain at Dice 0.50 gets 0.55."""
+NEAREST: Final = 0
+ROUNDING = 1e-6
+"""Of a pixel: what a side may be too short, so that sines and cosines of a mirrored angle give the same side."""
 RINGING = 0.01
 """Largest error, near an edge, of a value of 1 that went forth and back; splines ring."""
 
@@ -47,15 +50,43 @@ class Move:
         """True if it maps the pixel grid to itself."""
         return self.degrees % 90 == 0
 
-    def forth(self, stack: Float[np.ndarray, "c h w"]) -> Float[np.ndarray, "c mh mw"]:
+    def forth(
+        self, stack: Float[np.ndarray, "c h w"], canvas: tuple[int, int] | None = None
+    ) -> Float[np.ndarray, "c mh mw"]:
         """Move the channels of an image.
 
-        A quarter turn swaps height and width. At other angles the canvas grows, to even sides, until it holds the whole
-        image; its new corners are 0: black in a photograph, the mean colour in a normalised one, as tiles have it
-        beyond the border.
+        A quarter turn swaps height and width. At other angles the canvas is as large as `canvas` says; without it, it
+        grows, to even sides, until it holds the whole image. Its new corners are 0: black in a photograph, the mean
+        colour in a normalised one, as tiles have it beyond the border.
         """
         turned = self._on_grid(stack)
-        return np.ascontiguousarray(turned) if self.exact else _turn(turned, self._rest, self._canvas(turned))
+        if self.exact:
+            return np.ascontiguousarray(turned)
+        return _turn(turned, self._rest, canvas or self._canvas(turned))
+
+    def region(self, fov: Bool[np.ndarray, "h w"], canvas: tuple[int, int] | None = None) -> Bool[np.ndarray, "mh mw"]:
+        """Move a field of view likewise; between the pixels each takes what is nearest."""
+        turned = self._on_grid(fov[None])
+        if self.exact:
+            return np.ascontiguousarray(turned[0])
+        return np.asarray(_turn(turned, self._rest, canvas or self._canvas(turned), NEAREST)[0])
+
+    def canvas_around(self, fov: Bool[np.ndarray, "h w"], margin: int) -> tuple[int, int]:
+        """Even sides of the smallest canvas about the same centre that holds a moved field of view and a margin.
+
+        No larger than that of the whole image; means nothing for a move that is exact.
+        """
+        turned = self._on_grid(fov)
+        full, rows = self._canvas(turned), np.flatnonzero(turned.any(axis=1))
+        if not rows.size:
+            return full
+        height, width = turned.shape
+        ends = np.stack([turned[rows].argmax(axis=1), width - 1 - turned[rows, ::-1].argmax(axis=1)])
+        down, right = rows - (height - 1) / 2, ends - (width - 1) / 2
+        cos, sin = _cos_sin(self._rest)
+        halves = np.abs(cos * down - sin * right).max(), np.abs(sin * down + cos * right).max()
+        sides = (2 * math.ceil(float(half) + 0.5 + margin - ROUNDING) for half in halves)
+        return min(next(sides), full[0]), min(next(sides), full[1])
 
     def back(self, probability: Float[np.ndarray, "mh mw"], shape: tuple[int, int]) -> Float[np.ndarray, "h w"]:
         """Move the map of a moved image back onto the canvas of the image, whose height and width are `shape`."""
@@ -96,8 +127,7 @@ class Move:
     def _canvas(self, turned: np.ndarray) -> tuple[int, int]:
         """Sides of what holds an image after the rest of the turn: even, as odd ones take twice the tiles."""
         height, width = turned.shape[-2:]
-        angle = math.radians(self._rest)
-        cos, sin = math.cos(angle), math.sin(angle)
+        cos, sin = _cos_sin(self._rest)
         return 2 * math.ceil((height * cos + width * sin) / 2), 2 * math.ceil((height * sin + width * cos) / 2)
 
 
@@ -138,12 +168,16 @@ def difference(
     return Difference(float(np.mean(apart, dtype=float)), float(apart.max()), float(flipped))
 
 
-def _turn(stack: Float[np.ndarray, "c h w"], degrees: float, shape: tuple[int, int]) -> Float[np.ndarray, "c mh mw"]:
-    """Turn counter-clockwise about the centre, which becomes the centre of a canvas of `shape`."""
-    cos, sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+def _cos_sin(degrees: float) -> tuple[float, float]:
+    return math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+
+def _turn(stack: np.ndarray, degrees: float, shape: tuple[int, int], order: Literal[0, 3] = CUBIC) -> np.ndarray:
+    """Turn [c, h, w] counter-clockwise about the centre, which becomes the centre of a canvas of `shape`."""
+    cos, sin = _cos_sin(degrees)
     matrix = np.array([[cos, sin], [-sin, cos]])  # from the canvas to the stack, in rows (downwards) and columns
     offset = (np.array(stack.shape[1:]) - 1) / 2 - matrix @ ((np.array(shape) - 1) / 2)
     channels = [
-        ndimage.affine_transform(channel, matrix, offset, shape, order=CUBIC, mode="grid-constant") for channel in stack
+        ndimage.affine_transform(channel, matrix, offset, shape, order=order, mode="grid-constant") for channel in stack
     ]
     return np.stack(channels)

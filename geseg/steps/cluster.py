@@ -49,6 +49,7 @@ def join(config: "PredictConfig", photographs: int, stop: Stop, track: Track) ->
         engine=config.engine,
         device=config.device,
         threshold=config.threshold,
+        turns=config.turns,
         overwrite=config.overwrite,
         measure=config.measure is not None,
     )

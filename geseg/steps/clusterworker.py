@@ -29,6 +29,7 @@ class Order:
     engine: EngineName
     device: str
     threshold: float | None
+    turns: int
     overwrite: bool
     measure: bool
     """Whether figures of the vessels are wanted."""
@@ -84,7 +85,7 @@ class Worker:
                 f"{order.folder} cannot be entered on {platform.node()}: {error.strerror}; start geseg in a folder "
                 "that all machines of the cluster share"
             ) from error
-        model = load(order.model, order.engine, order.device, threads)
+        model = load(order.model, order.engine, order.device, threads, order.turns)
         self._local = Local(model, order.threshold, order.overwrite)
         return Ready(self._local.origin, self._local.device, self._local.path)
 

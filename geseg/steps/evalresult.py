@@ -26,6 +26,8 @@ class EvalConfig:
     """Also move every photograph, and compare the moved maps."""
     beside: Path | None = None
     """Another model, to be moved as well."""
+    turns: int = 1
+    """Angles that every map is the mean of, as `models.load` has them."""
     csv: Path | None = None
     report: Path | None = None
     """Folder for a page to look at."""

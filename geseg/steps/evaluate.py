@@ -26,13 +26,13 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     Raises:
         PatchFileError, LayoutError, ModelFileError, ImageError: a file that is not what it should be.
         DataError: the split has no labelled image, or photographs of it lack their mask.
-        ConfigError: equivariance is asked of masks.
+        ConfigError: equivariance, or the mean of several angles, is asked of masks.
         OutputError: the CSV file or the report exists already, or cannot be written.
     """
     place = _place(config)
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)
-    other = None if config.beside is None else models.load(config.beside, device=config.device)
+    other = None if config.beside is None else models.load(config.beside, device=config.device, turns=config.turns)
     scores, records, album = Scores(), list[SampleRecord](), Album(len(maps.photographs), maps.at)
     for photograph in track(maps.photographs, f"eval on {maps.split} images", len(maps.photographs)):
         whole = photograph.read()
@@ -75,9 +75,10 @@ def _place(config: EvalConfig) -> Path | None:
 
 def _open_maps(config: EvalConfig, truths: Truths) -> Maps:
     if not maskfolder.holds_masks(config.model):
-        return of_model(config.model, config.device, truths, config.split)
-    if config.equivariance:
-        raise ConfigError(f"{config.model} holds masks, and --equivariance needs a model to run: leave it out")
+        return of_model(config.model, config.device, truths, config.split, config.turns)
+    for option, wanted in {"--equivariance": config.equivariance, "--turns": config.turns != 1}.items():
+        if wanted:
+            raise ConfigError(f"{config.model} holds masks, and {option} needs a model to run: leave it out")
     return of_files(config.model, truths, config.split)
 
 

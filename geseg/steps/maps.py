@@ -45,10 +45,13 @@ class Maps:
         return self.thresholds.get("fixed", self.thresholds["0.5"])
 
 
-def of_model(path: Path, device: str, truths: Truths, split: Split | None) -> Maps:
-    """The maps of a model for the photographs of a split; 0 outside of the field of view, as `geseg predict` writes."""
+def of_model(path: Path, device: str, truths: Truths, split: Split | None, turns: int = 1) -> Maps:
+    """The maps of a model for the photographs of a split; 0 outside of the field of view, as `geseg predict` writes.
+
+    `turns` as in `models.load`.
+    """
     chosen, photographs, notes = choose(truths, split)
-    model = models.load(path, device=device)
+    model = models.load(path, device=device, turns=turns)
 
     def segment(_: Photograph, whole: WholeImage) -> Map:
         return np.where(whole.fov, model.segmenter.whole(whole), np.float32(0))

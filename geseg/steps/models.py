@@ -16,12 +16,13 @@ from geseg.files import sha256
 from geseg.inference import tiling
 from geseg.inference.driver import has_cuda_driver
 from geseg.inference.onnxfile import OnnxHeader, read_header
+from geseg.model.group import Group
 from geseg.model.modelheader import ModelHeader
 from geseg.model.modelheader import read_header as read_model_header
 from geseg.native import library
 from geseg.native.engine import NativeEngine, reason_against
 from geseg.steps.runfolder import ONNX, WEIGHTS
-from geseg.steps.segmenting import Segmenter
+from geseg.steps.segmenting import Segmenter, between
 
 EngineName = Literal["auto", "native", "onnx", "torch"]
 SHIPPED = Path("shipped")
@@ -87,7 +88,11 @@ def find_weights(model: Path) -> Path:
 
 
 def load(
-    model: Path | str = SHIPPED, engine: EngineName = "auto", device: str = "auto", threads: int | None = None
+    model: Path | str = SHIPPED,
+    engine: EngineName = "auto",
+    device: str = "auto",
+    threads: int | None = None,
+    turns: int = 1,
 ) -> Model:
     """Open a model.
 
@@ -98,19 +103,25 @@ def load(
         device: "auto" (a GPU where one works), "cpu", "cuda" or "cuda:N".
         threads: CPU threads of the network, with torch of all networks of this process; by default one per core that
             the process may use.
+        turns: angles at which every photograph is segmented; its map is the mean. They divide what lies between two
+            turns with which the net commutes: at 3, those of 0, 30 and 60 degrees for group d4.
 
     Raises:
         ModelFileError: no such model, or the ONNX file of a run folder is not of the weights beside it.
-        ConfigError: there is no such engine, it cannot run this kind of file, or there are no threads to run it.
+        ConfigError: there is no such engine, it cannot run this kind of file, or there are no threads or turns.
         DeviceError: the device is not there.
     """
     if engine not in get_args(EngineName):
         raise ConfigError(f"engine {engine!r} is not known; choose one of {', '.join(get_args(EngineName))}")
     if threads is not None and threads < 1:
         raise ConfigError(f"threads is {threads}; expected 1 or more, or None for one per core")
+    if turns < 1:
+        raise ConfigError(f"turns is {turns}; expected 1 or more")
     engine, path = _choose(place(Path(model)), engine, device)
     net, header, words, digest = _OPEN[engine](path, device, threads)
-    segmenter = Segmenter(net, header.divisor, header.diameters, header.calibre)
+    moves = between(Group.parse(header.group).rotations, turns)
+    segmenter = Segmenter(net, header.divisor, header.diameters, header.calibre, moves)
+    words += f", mean of {turns} angles" if moves else ""
     return Model(segmenter, header.threshold, path, engine, words, digest)
 
 

@@ -29,6 +29,7 @@ class Origin:
         engine: "native", "onnx" or "torch".
         device: "cpu" or "cuda"; which GPU does not matter.
         threshold: from which probability a pixel is vessel.
+        turns: angles that each map is the mean of.
         geseg_version: that wrote it.
         format: of this header.
     """
@@ -37,13 +38,17 @@ class Origin:
     engine: str
     device: str
     threshold: float
+    turns: int = 1
     geseg_version: str = geseg.__version__
     format: int = FORMAT
 
     @classmethod
     def of(cls, model: Model, threshold: float) -> "Origin":
         device = model.device.partition(" ")[0].partition(":")[0]
-        return cls(model_sha256=model.weights_sha256, engine=model.engine, device=device, threshold=threshold)
+        turns = 1 + len(model.segmenter.turns)
+        return cls(
+            model_sha256=model.weights_sha256, engine=model.engine, device=device, threshold=threshold, turns=turns
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class PredictConfig:
     """A CSV file with figures of the vessels, a row for each photograph."""
     threshold: float | None = None
     """In (0, 1); by default the one in the model, fixed on its validation images."""
+    turns: int = 1
+    """Angles that every map is the mean of, as `models.load` has them."""
     recursive: bool = False
     shard: Shard | None = None
     """Only this part of the folder, with a report of its own; None for all of it."""
@@ -133,7 +135,8 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
 
 def _gather(config: PredictConfig, photographs: int, stop: Stop, track: Track) -> AbstractContextManager[Crew]:
     if config.ray is None:
-        return nullcontext(Local(load(config.model, config.engine, config.device), config.threshold, config.overwrite))
+        model = load(config.model, config.engine, config.device, turns=config.turns)
+        return nullcontext(Local(model, config.threshold, config.overwrite))
     from geseg.steps.cluster import join  # noqa: PLC0415 - hardly ever needed
 
     return join(config, photographs, stop, track)

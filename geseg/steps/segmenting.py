@@ -1,6 +1,8 @@
 """From an image to its probability map, the same way in training, eval and predict."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,12 +11,16 @@ from jaxtyping import Bool, Float32, UInt8
 from geseg.data import calibre, normalise, scale
 from geseg.data.scale import Diameters
 from geseg.inference import tiling
+from geseg.metrics.equivariance import Move
+from geseg.steps.pipeline import one_ahead
 
 if TYPE_CHECKING:  # `predict` has no use for h5py, which takes a while to import
     from geseg.data.patchfile import WholeImage
 
 REACH = 8
 """Pixels around the field of view that are computed, too: when a map is scaled back, those next to it count."""
+MARGIN = 32
+"""Pixels around the field of view that stay of a photograph which is turned for the net, whose tiles are fewer then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,11 @@ class Ready:
         shape = scale.scaled_shape(self.own, by)
         return Ready(scale.resize(self.planes, shape), scale.shares(self.wanted, shape) > 0, self.own, by, by)
 
+    def moved(self, move: Move) -> "Ready":
+        """The same in another position, without what lies far from the field of view."""
+        canvas = move.canvas_around(self.wanted, MARGIN)
+        return replace(self, planes=move.forth(self.planes, canvas), wanted=move.region(self.wanted, canvas))
+
 
 @dataclass(frozen=True, slots=True)
 class ScaledMap:
@@ -62,12 +73,15 @@ class Segmenter:
             back. None leaves every photograph as it is.
         calibre: mean width in pixels of the widest vessels that it learned from; photographs that show wider ones are
             reduced, too. None leaves that to the field of view.
+        turns: positions in which the net segments every photograph beside the upright one; the map is the mean of all.
+            In the order of `between`.
     """
 
     net: tiling.Net
     divisor: int
     learned: Diameters | None
     calibre: float | None = None
+    turns: tuple[Move, ...] = ()
 
     def image(self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Float32[np.ndarray, "h w"]:
         """Probability in [0, 1] that a pixel is a vessel, at the photograph's own size; meaningless outside the FOV."""
@@ -81,9 +95,10 @@ class Segmenter:
     def run(self, ready: Ready) -> ScaledMap:
         """The second: the map at the scale of the net, which `scale.resize_probability` brings to the photograph's."""
         if ready.coarsest == ready.by:
-            return self._map(ready)
+            return self._mean(ready, self._map(ready))
         by, first = self._look(ready)
-        return first if by == first.by else self._map(ready.at(by))
+        ready = ready.at(by)
+        return self._mean(ready, first if by == first.by else self._map(ready))
 
     def whole(self, whole: "WholeImage") -> Float32[np.ndarray, "h w"]:
         """The same for an image of a patch file, with brightness, contrast and scale of its photograph.
@@ -105,7 +120,8 @@ class Segmenter:
         own = normalised.shape[1:]
         for by in scales:
             normalised = scale.resize(normalised, scale.scaled_shape(own, by))
-        return scale.resize_probability(tiling.segment(normalised, self.net, self.divisor), own)
+        ready = Ready(normalised, np.ones(normalised.shape[1:], bool), own, by, by)
+        return scale.resize_probability(self._mean(ready, self._map(ready)).probability, own)
 
     def width_in(self, whole: "WholeImage") -> float | None:
         """Mean width of the vessels of an image of a patch file, in pixels as the net takes it; None if there are few.
@@ -128,6 +144,15 @@ class Segmenter:
         shape = scale.scaled_shape(fov.shape, by)
         return Ready(scale.resize(normalised, shape), scale.shares(fov, shape) > 0, fov.shape, by, coarsest)
 
+    def _mean(self, ready: Ready, upright: ScaledMap) -> ScaledMap:
+        """The mean over all positions; the next one is turned while the net works on the last."""
+        if not self.turns:
+            return upright
+        moved = one_ahead(lambda move: (move, ready.moved(move)), self.turns)
+        with closing(moved):
+            maps = [move.back(self._map(at).probability, ready.wanted.shape) for move, at in moved]
+        return ScaledMap(mean_of_turns(upright.probability, maps), ready.by)
+
     def _map(self, ready: Ready) -> ScaledMap:
         height, width = ready.wanted.shape
         layout = tiling.plan(height, width, self.divisor)
@@ -144,3 +169,23 @@ class Segmenter:
         found = self._map(ready)
         width = calibre.mean_width((found.probability >= 0.5) & ready.wanted)
         return None if width is None else width / ready.by, found
+
+
+def between(rotations: int, number: int) -> tuple[Move, ...]:
+    """So many angles, less the first, between two turns with which a net commutes that knows `rotations` of them.
+
+    Example:
+        >>> [move.name for move in between(4, 3)]
+        ['rot 30', 'rot 60']
+    """
+    return tuple(Move(360 * k / (rotations * number)) for k in range(1, number))
+
+
+def mean_of_turns(
+    upright: Float32[np.ndarray, "h w"], others: Sequence[Float32[np.ndarray, "h w"]]
+) -> Float32[np.ndarray, "h w"]:
+    """The mean of maps at the angles of `between`; a mirror exchanges them from both ends, which changes no bit."""
+    total = upright.copy()
+    for one, mirrored in zip(others, reversed(others), strict=True):
+        total += (one + mirrored) / 2
+    return total / np.float32(1 + len(others))

@@ -94,6 +94,32 @@ def test_a_canvas_that_grows_has_even_sides(move: Move) -> None:
     assert (height % 2, width % 2) == (0, 0)
 
 
+@pytest.mark.parametrize("move", [*BETWEEN, Move(30), Move(60)], ids=named)
+@pytest.mark.parametrize("shape", [(80, 97), (61, 60)])
+def test_a_canvas_around_the_field_of_view_holds_it_and_no_more(move: Move, shape: tuple[int, int]) -> None:
+    row, column = np.indices(shape)
+    fov = (row - 35) ** 2 + (column - 28) ** 2 < 15**2
+    stack = smooth(*shape)[None] * fov
+    small, full = move.forth(stack, move.canvas_around(fov, 3)), move.forth(stack)
+    assert small.shape < full.shape
+    assert all(side % 2 == 0 for side in small.shape[1:])
+    cut = [(large - side) // 2 for large, side in zip(full.shape[1:], small.shape[1:], strict=True)]
+    inside = full[0, cut[0] : full.shape[1] - cut[0], cut[1] : full.shape[2] - cut[1]]
+    np.testing.assert_allclose(small[0], inside, atol=1e-6)
+    region, whole = move.region(fov, small.shape[1:]), move.region(fov)
+    assert region.sum() == whole.sum() == pytest.approx(fov.sum(), abs=12)
+    for axis in (0, 1):
+        lit = np.flatnonzero(region.any(axis=1 - axis))
+        assert 2 <= min(lit[0], region.shape[axis] - 1 - lit[-1]) <= 5
+    np.testing.assert_allclose(move.back(small[0], shape), move.back(full[0], shape), atol=1e-3)  # splines ring
+
+
+def test_a_canvas_is_no_larger_than_that_of_the_image() -> None:
+    image = smooth(40, 51)
+    for fov in (np.ones((40, 51), bool), np.zeros((40, 51), bool)):
+        assert Move(30).canvas_around(fov, 5) == Move(30).forth(image[None]).shape[1:]
+
+
 @pytest.mark.parametrize("move", BETWEEN, ids=named)
 def test_a_smooth_map_comes_back(move: Move) -> None:
     image = smooth(57, 64)

@@ -64,6 +64,7 @@ def test_a_mask_says_all_that_decides_it_and_nothing_else(
         "engine": auto_engine("cpu"),
         "device": "cpu",
         "threshold": result.threshold,
+        "turns": 1,
     }
     assert set(trust) == {"fov", "fov_share", "scale", "vessel_share", "entropy_bits", "review"}
 

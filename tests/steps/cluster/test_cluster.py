@@ -41,7 +41,7 @@ def test_it_makes_the_bytes_of_one_process(
         monkeypatch.chdir(tmp_path / name)
         Path("photos").symlink_to(photos)
         folders = {kind: Path(kind) for kind in ("probabilities", "overlay", "skeleton")}
-        more = {"measure": Path("vessels.csv"), "threshold": 0.4, "ray": ray} | folders
+        more = {"measure": Path("vessels.csv"), "threshold": 0.4, "turns": 2, "ray": ray} | folders
         results.append(predict(images=Path("photos"), out=Path("masks"), **more))
         assert report(Path("masks"))["images"][7]["status"] == "failed"
         Path("masks/report.json").write_text(json.dumps(report(Path("masks"))))

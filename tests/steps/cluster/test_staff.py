@@ -219,6 +219,7 @@ def test_a_folder_that_is_not_shared_is_told_as_the_worker_tells_it(run: Run, tm
         engine="auto",
         device="cpu",
         threshold=None,
+        turns=1,
         overwrite=False,
         measure=False,
     )
