@@ -135,17 +135,26 @@ def test_the_figures_are_those_of_the_results() -> None:
     assert re.findall(r"^\| \d.*$", results, re.MULTILINE) == [line]
 
 
-def test_the_studies_are_those_of_the_results() -> None:
+def test_the_study_of_rotation_is_that_of_the_results() -> None:
+    text = section("What equivariance buys").replace("\n", " ")
     values = json.loads((ROOT / "examples" / "results" / "study-rotation.json").read_text())
     lines: dict[str, list[str]] = {}
     for row in values["rows"]:
         assert row["seeds"] == 3
         lines.setdefault(row["net"], []).append(f"{row['mean']:.3f} ± {row['std']:.3f}")
-    for row in values["turned"]:
-        if row["amount"] in (90, 180, 270):
-            lines[row["net"]].append(f"{row['mean']:.3f}")
+    turned = {(row["net"], row["amount"]): row["mean"] for row in values["turned"]}
     for net, cells in lines.items():
-        assert f"| {' | '.join([net, *cells])} |" in section("What equivariance buys")
+        blank = "" if len(cells) == 3 else "| | "  # c8 and d8 at the largest amount only
+        cells += [f"{turned[net, degrees]:.3f}" for degrees in (45, 90, 180, 270)]
+        assert f"| {net} {blank}| {' | '.join(cells)} |" in text
+    words = {net: f"that of {net} by" for net in ("c8", "c4", "d4")} | {"plain": "that of the plain net by"}
+    words |= {"d8": "the loss of d8 rises by", "plain-turned": "where it saw its patches turned by"}
+    for net, before in words.items():
+        rise = f"{turned[net, 45] - turned[net, 0]:.3f}"[1:]
+        assert f"{before} {rise}" in text
+
+
+def test_the_study_of_few_photographs_is_that_of_the_results() -> None:
     values = json.loads((ROOT / "examples" / "results" / "study-labels.json").read_text())
     assert {cell["steps"] for cell in values["cells"]} == {0, 312}
     taken: dict[str, list[float]] = {}
@@ -154,7 +163,7 @@ def test_the_studies_are_those_of_the_results() -> None:
     plain, d4 = (f"{np.median(taken[net]):.1f}" for net in ("plain", "d4"))
     assert f"took {plain} minutes, scored in eight positions, and d4 {d4}." in section("What equivariance buys")
     words = {"plain + test-time": "plain, mean of 8 positions", "d4-tuned": "d4 from three other data sets (1 seed)"}
-    lines = {words.get(row["net"], row["net"]): [] for row in values["rows"]}
+    lines: dict[str, list[str]] = {words.get(row["net"], row["net"]): [] for row in values["rows"]}
     for row in values["rows"]:
         if row["figure"] == "dice":
             assert row["seeds"] == (1 if row["net"] == "d4-tuned" else 3)
