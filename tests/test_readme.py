@@ -144,7 +144,7 @@ def test_the_study_of_rotation_is_that_of_the_results() -> None:
         lines.setdefault(row["net"], []).append(f"{row['mean']:.3f} ± {row['std']:.3f}")
     turned = {(row["net"], row["amount"]): row["mean"] for row in values["turned"]}
     for net, cells in lines.items():
-        blank = "" if len(cells) == 3 else "| | "  # c8 and d8 at the largest amount only
+        blank = "" if len(cells) == 3 else "| | "  # d8 at the largest amount only
         cells += [f"{turned[net, degrees]:.3f}" for degrees in (45, 90, 180, 270)]
         assert f"| {net} {blank}| {' | '.join(cells)} |" in text
     words = {net: f"that of {net} by" for net in ("c8", "c4", "d4")} | {"plain": "that of the plain net by"}
