@@ -118,10 +118,10 @@ def _difference(header: Header, origin: Origin, digest: str) -> str:
 
 
 def _advice(header: Header | None, origin: Origin) -> str:
-    """How to go on with what `auto` chose on another machine; "" if that is no reason."""
+    """How to go on with the options of before, which `auto` may have chosen elsewhere; "" if it is not these."""
     if header is None or header.origin.model_sha256 != origin.model_sha256:
         return ""
-    for name in ("engine", "device"):
+    for name in ("engine", "device", "turns"):
         if (old := getattr(header.origin, name)) != getattr(origin, name):
             return f"go on with --{name} {old}, "
     return ""

@@ -74,7 +74,7 @@ def test_masks_say_it_and_are_not_taken_for_others(draw_eye: Draw, tmp_path: Pat
     assert header is not None
     assert header.origin.turns == 3
     assert predict.run(config).done_before == 1
-    with pytest.raises(OutputError, match="has turns 3, not 1"):
+    with pytest.raises(OutputError, match="has turns 3, not 1; go on with --turns 3, choose"):
         predict.run(PredictConfig(images=images, out=masks, model=run_folder, device="cpu"))
     model = geseg.load(run_folder, device="cpu", turns=3)
     image = read_image(photograph)
