@@ -95,6 +95,8 @@ def segment(
     net: Net,
     divisor: int,
     *,
+    wanted: Bool[np.ndarray, "h w"] | None = None,
+    reach: int = 0,
     sizes: Sequence[int] = SIZES,
     overlap: int = OVERLAP,
     batch_pixels: int = BATCH_PIXELS,
@@ -108,6 +110,8 @@ def segment(
         image: normalised photograph, h and w at least 1; float32 or float64, which is also the type of the result.
         net: probabilities of a batch of tiles of one shape.
         divisor: the sides of a tile are multiples of it: 2 to the number of poolings of the network.
+        wanted: pixels that somebody will look at; tiles that are not `Plan.near` them are left out. None: all pixels.
+        reach: how many pixels around them count, too.
         sizes: sides of tiles to choose from; the one that computes the fewest pixels is taken.
         overlap: pixels that neighbouring tiles share at least.
         batch_pixels: pixels per call of `net` at most, one tile apart.
@@ -117,7 +121,8 @@ def segment(
     """
     _, height, width = image.shape
     layout = plan(height, width, divisor, sizes, overlap)
-    return run(image, net, layout, layout.tiles, batch_pixels)
+    tiles = layout.tiles if wanted is None else layout.near(wanted, reach)
+    return run(image, net, layout, tiles, batch_pixels)
 
 
 def run(

@@ -45,7 +45,7 @@ class Maps:
         return self.thresholds.get("fixed", self.thresholds["0.5"])
 
 
-def of_model(path: Path, device: str, truths: Truths, split: Split | None, turns: int = 1) -> Maps:
+def of_model(path: Path, device: str, truths: Truths, split: Split | None, turns: int) -> Maps:
     """The maps of a model for the photographs of a split; 0 outside of the field of view, as `geseg predict` writes.
 
     `turns` as in `models.load`.

@@ -154,9 +154,8 @@ class Segmenter:
         return ScaledMap(mean_of_turns(upright.probability, maps), ready.by)
 
     def _map(self, ready: Ready) -> ScaledMap:
-        height, width = ready.wanted.shape
-        layout = tiling.plan(height, width, self.divisor)
-        return ScaledMap(tiling.run(ready.planes, self.net, layout, layout.near(ready.wanted, REACH)), ready.by)
+        found = tiling.segment(ready.planes, self.net, self.divisor, wanted=ready.wanted, reach=REACH)
+        return ScaledMap(found, ready.by)
 
     def _look(self, ready: Ready) -> tuple[float, ScaledMap]:
         """The scale to segment a photograph at, and the map at the coarsest one, which decides it."""
