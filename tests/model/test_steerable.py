@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
+import torch.distributed.nn  # its defaults hold the group that is there at the first import: there must be none
 from torch import nn
 
 from geseg.model import kernels
@@ -82,6 +84,8 @@ def test_it_compiles_as_one_graph() -> None:
     """In a process without the checks of shapes, which the tracer cannot read."""
     code = """
 import torch
+import torch.distributed as dist
+import torch.distributed.nn  # its defaults hold the group that is there at the first import: there must be none
 from geseg.model.group import Group
 from geseg.model.steerable import Fields, SteerableConv2d
 layer = SteerableConv2d(Group.parse("d4"), Fields(2, "regular"), Fields(2, "regular"), 3, bias=True)
@@ -107,21 +111,23 @@ def test_it_trains_in_several_processes(tmp_path: Path) -> None:
 
 
 def _half_a_step(rank: int, folder: str) -> None:
-    import torch.distributed as dist
-
     store = dist.FileStore(f"{folder}/meeting", 2)
     dist.init_process_group("gloo", store=store, rank=rank, world_size=2)
-    state, x = torch.load(f"{folder}/start.pt")
-    layer = SteerableConv2d(Group.parse("d2"), Fields(3, "trivial"), REGULAR, 3, bias=True).double()
-    layer.load_state_dict(state)
-    parallel = nn.parallel.DistributedDataParallel(layer)
-    parallel(x[2 * rank : 2 * rank + 2]).square().mean().backward()
-    torch.save([parameter.grad for parameter in layer.parameters()], f"{folder}/{rank}.pt")
+    torch.save(_gradients_of_half(rank, *torch.load(f"{folder}/start.pt")), f"{folder}/{rank}.pt")
     # Who is done closes the connection, on which the other, if the machine is busy, is still at work: so each waits
     # for the other at the place where they met, which needs no connection.
     store.set(f"done {rank}", "")
     store.wait(["done 0", "done 1"])
     dist.destroy_process_group()
+
+
+def _gradients_of_half(rank: int, state: dict[str, torch.Tensor], x: torch.Tensor) -> list[torch.Tensor | None]:
+    """In a function of its own: what still holds the group at the end can abort the process; see `distributed.join`."""
+    layer = SteerableConv2d(Group.parse("d2"), Fields(3, "trivial"), REGULAR, 3, bias=True).double()
+    layer.load_state_dict(state)
+    parallel = nn.parallel.DistributedDataParallel(layer)
+    parallel(x[2 * rank : 2 * rank + 2]).square().mean().backward()
+    return [parameter.grad for parameter in layer.parameters()]
 
 
 def test_gradients_are_those_of_finite_differences() -> None:
