@@ -104,6 +104,7 @@ def print_next(*words: object) -> None:
     say(f"next: {shlex.join(['geseg', *map(str, words)])}")
 
 
-def print_next_predict(model: Path) -> None:
+def print_next_predict(model: Path, turns: int = 1) -> None:
     """The same after a command that leaves a model ready for photographs."""
-    print_next("predict", "IMAGES", "-o", "MASKS", "--model", model)
+    more = ["--turns", turns] if turns > 1 else []
+    print_next("predict", "IMAGES", "-o", "MASKS", "--model", model, *more)

@@ -84,10 +84,10 @@ def evaluate(
     if json:
         typer.echo(json_.dumps(result.as_json(), indent=2))
     else:
-        _print_all(result, model)
+        _print_all(result, model, turns)
 
 
-def _print_all(result: "EvalResult", model: Path) -> None:
+def _print_all(result: "EvalResult", model: Path, turns: int) -> None:
     from geseg.steps.runfolder import ONNX
 
     _print_images(result)
@@ -102,7 +102,7 @@ def _print_all(result: "EvalResult", model: Path) -> None:
     fixed = result.thresholds.get("fixed")
     typer.echo("" if fixed is None else f"; {fixed:g} is the threshold in the model's file")
     if result.model.suffix == ".onnx" or result.model.with_name(ONNX).is_file():
-        print_next_predict(model)
+        print_next_predict(model, turns)
     elif fixed is not None:
         print_next("export", model)
 

@@ -119,7 +119,7 @@ def load(
         raise ConfigError(f"turns is {turns}; expected 1 or more")
     engine, path = _choose(place(Path(model)), engine, device)
     net, header, words, digest = _OPEN[engine](path, device, threads)
-    moves = between(Group.parse(header.group).rotations, turns)
+    moves = between(Group.parse(header.group).rotations, turns) if turns > 1 else ()
     segmenter = Segmenter(net, header.divisor, header.diameters, header.calibre, moves)
     words += f", mean of {turns} angles" if moves else ""
     return Model(segmenter, header.threshold, path, engine, words, digest)

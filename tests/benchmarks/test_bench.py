@@ -92,6 +92,15 @@ def test_predict(record: Record, drive_like: Path) -> None:
                 detail=both("s", {"predict": seconds[name], "session": seconds["session"]}),
             )
         )
+    record(
+        Row(
+            what="`geseg predict --turns 3` on them, start-up apart",
+            against="`geseg predict`",
+            figure=ratio(seconds["turns"], seconds["auto"]),
+            goal=4.5,
+            detail=both("s", {"three angles": seconds["turns"], "one": seconds["auto"]}),
+        )
+    )
 
 
 NETS = {("d4", 62_500): 1 / 2, ("d4", 250_000): 1 / 3, ("d4", 1_000_000): 1 / 4, ("d8", 62_500): 1 / 3}

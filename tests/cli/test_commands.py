@@ -179,14 +179,12 @@ def test_eval_prints_tables_or_json(run_folder: Path, patch_file: Path) -> None:
     assert stderr == "note: epoch and threshold of the model were chosen on 1 of these images\n"
 
 
-@pytest.mark.parametrize(
-    ("name", "following"),
-    [("model.onnx", "predict IMAGES -o MASKS --model {}"), ("model.safetensors", "predict IMAGES -o MASKS --model {}")],
-)
-def test_eval_says_what_to_run_next(name: str, following: str, run_folder: Path, patch_file: Path) -> None:
-    code, stdout, _ = invoke("eval", run_folder / name, patch_file, "--quiet")
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+@pytest.mark.parametrize(("turns", "more"), [(1, ""), (2, " --turns 2")])
+def test_eval_says_what_to_run_next(name: str, turns: int, more: str, run_folder: Path, patch_file: Path) -> None:
+    code, stdout, _ = invoke("eval", run_folder / name, patch_file, "--turns", str(turns), "--quiet")
     assert code == 0
-    assert stdout.splitlines()[-1] == f"next: geseg {following.format(run_folder / name)}"
+    assert stdout.splitlines()[-1] == f"next: geseg predict IMAGES -o MASKS --model {run_folder / name}{more}"
 
 
 def test_eval_of_masks_names_no_threshold_of_a_model(patch_file: Path) -> None:

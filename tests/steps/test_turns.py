@@ -1,9 +1,11 @@
 """The mean of maps at several angles: what it is, that it moves along, and that every output says so."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -11,6 +13,7 @@ import geseg
 from geseg.data.images import read_image
 from geseg.data.normalise import normalise
 from geseg.errors import ConfigError, OutputError
+from geseg.inference import onnxfile
 from geseg.metrics.equivariance import SYMMETRIES, Move
 from geseg.model.group import Group
 from geseg.steps import evaluate, moving, predict
@@ -96,3 +99,12 @@ def test_what_cannot_be_turned_is_told(run_folder: Path, patch_file: Path, tmp_p
     (tmp_path / "masks" / "01_test.png").write_bytes(b"")
     with pytest.raises(ConfigError, match="holds masks, and --turns needs a model"):
         evaluate.run(EvalConfig(model=tmp_path / "masks", truths=patch_file, turns=3))
+
+
+def test_an_onnx_file_of_a_group_that_is_not_known_has_one_angle(run_folder: Path, tmp_path: Path) -> None:
+    path, proto = tmp_path / "model.onnx", onnx.load(run_folder / "model.onnx")
+    onnxfile.write_header(proto, dataclasses.replace(onnxfile.read_header(run_folder / "model.onnx"), group="d16"))
+    onnx.save(proto, path)
+    assert geseg.load(path, device="cpu").segmenter.turns == ()
+    with pytest.raises(ConfigError, match="group 'd16' is not known; choose one of"):
+        geseg.load(path, device="cpu", turns=3)
