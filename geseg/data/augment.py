@@ -1,10 +1,11 @@
 """What happens to each training sample: numbers only, drawn per sample; `steps/batches.py` applies them in torch."""
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from scipy import ndimage
 
 SCALES = (2 / 3, 2.5)
@@ -24,6 +25,12 @@ CHOROID, CHANNEL_CHOROID = 1.5, ((0.0, 0.5, 0.2), (0.5, 1.0, 0.8))
 eye whose choroid shows, its contrast was measured as 0 in red, 0.4 in green, 0.2 in blue. Most draws are weak."""
 BLOTCHES, CHOROID_BLOTCHES = 12, (4, 12)
 """Blotches along the side of a patch: of 128 pixels, 11 for each, or 11 to 32, about the choroid's vessels' spacing."""
+SHARPNESS, NOISE = 1.0, 0.25
+"""Largest share of its fine details that a patch loses or gets once more, and largest spread of the noise that is
+added; each to half of the patches. A net that had not seen photographs less sharp or more noisy than its own missed
+many vessels of other cameras (geseg/weights/EXPERIMENTS.md). Most draws of noise are weak."""
+MIXING, BEND = 0.15, 0.12
+"""Spread of what each channel takes from each one, and of how far the response to light is bent, at most twice that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +38,7 @@ class Augmentation:
     """Which changes are drawn; each can be switched off."""
 
     colour: bool = True
+    camera: bool = True
     scale: bool = True
     mirror: bool = True
     rotation: bool = True
@@ -42,7 +50,9 @@ class Draws:
 
     `matrices` map output to input coordinates about the centre of the patch, in pixels; a normalised image x becomes
     gains * x, in the field of view plus shifts, `blotches` and the absolute values of `choroid`, these two
-    stretched over the patch and the last one smoothed.
+    stretched over the patch and the last one smoothed. What follows is the camera's, see `steps/camera.py`: `sharpness`
+    in [-1, 1], the spreads of fine and of coarse noise, which `seeds` draw, what the channels take from each other,
+    and how far the response is bent.
     """
 
     matrices: Float[np.ndarray, "b 2 2"]
@@ -50,6 +60,11 @@ class Draws:
     shifts: Float[np.ndarray, "b 3"]
     blotches: Float[np.ndarray, "b 3 n n"]
     choroid: Float[np.ndarray, "b 3 n n"]
+    sharpness: Float[np.ndarray, " b"]
+    noise: Float[np.ndarray, "b 2"]
+    seeds: Int64[np.ndarray, " b"]
+    mixing: Float[np.ndarray, "b 3 3"]
+    bend: Float[np.ndarray, " b"]
 
 
 def draw(augmentation: Augmentation, seed: int, epoch: int, samples: Sequence[int]) -> Draws:
@@ -59,8 +74,7 @@ def draw(augmentation: Augmentation, seed: int, epoch: int, samples: Sequence[in
 
 def stack(draws: Sequence[Draws]) -> Draws:
     """One `Draws` of all samples in order."""
-    names = ("matrices", "gains", "shifts", "blotches", "choroid")
-    return Draws(*(np.concatenate([getattr(d, name) for d in draws]) for name in names))
+    return Draws(*(np.concatenate([getattr(d, f.name) for d in draws]) for f in dataclasses.fields(Draws)))
 
 
 def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
@@ -89,4 +103,19 @@ def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
         shifts=(shifts if colour else np.zeros(3))[None].astype(np.float32),
         blotches=(blotches if colour else np.zeros_like(blotches))[None].astype(np.float32),
         choroid=(choroid if colour else np.zeros_like(choroid))[None].astype(np.float32),
+        **_draw_camera(rng, augmentation.camera),
     )
+
+
+def _draw_camera(rng: np.random.Generator, varied: bool) -> dict[str, np.ndarray]:
+    """The last fields of `Draws`: after all others, which are the same with and without them."""
+    sharpness = rng.uniform(-SHARPNESS, SHARPNESS) * (rng.random() < 0.5)
+    noise = NOISE * rng.random() ** 2 * (rng.random() < 0.5) * np.array([(fine := rng.random() < 0.5), not fine])
+    mixing, bend = rng.normal(0, MIXING, (3, 3)), BEND * np.clip(rng.standard_normal(), -2, 2)
+    return {
+        "sharpness": np.array([sharpness * varied], np.float32),
+        "noise": np.array([noise * varied], np.float32),
+        "seeds": rng.integers(2**63, size=1),
+        "mixing": np.array([np.eye(3) + mixing * varied], np.float32),
+        "bend": np.array([bend * varied], np.float32),
+    }

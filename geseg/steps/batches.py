@@ -19,6 +19,7 @@ from geseg.data import augment
 from geseg.data.augment import Augmentation, Draws
 from geseg.data.patchfile import PatchFile
 from geseg.errors import ProcessError
+from geseg.steps import camera
 
 Draw: TypeAlias = tuple[int, int, int]
 """A patch to visit: its epoch, which visit of that epoch it is, its index in the file."""
@@ -135,7 +136,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise, turn, scale and recolour a batch on `device`.
+    """Normalise, turn, scale and recolour a batch on `device`, and change the camera.
 
     What a turned patch does not cover is filled with its own mirror image, label and field of view included.
 
@@ -152,7 +153,8 @@ def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     stack = F.grid_sample(stack, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     image, label, fov = stack[:, :3], stack[:, 3:4], (stack[:, 4:] > 0.999).float()
     gains, shifts = (torch.from_numpy(t).to(device)[:, :, None, None] for t in (raw.draws.gains, raw.draws.shifts))
-    return image * gains + (shifts + _texture(raw.draws, image)) * fov, label, fov
+    image = image * gains + (shifts + _texture(raw.draws, image)) * fov
+    return camera.change(image, raw.draws), label, fov
 
 
 def _texture(draws: Draws, image: Tensor) -> Tensor:

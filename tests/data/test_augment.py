@@ -1,11 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from geseg.data.augment import SCALES, Augmentation, draw
+from geseg.data.augment import BEND, NOISE, SCALES, SHARPNESS, Augmentation, Draws, draw
 
 ALL = Augmentation()
+NAMES = [field.name for field in dataclasses.fields(Draws)]
+OF_THE_CAMERA = NAMES[-5:]
 
 
 @given(seed=st.integers(0, 99), epoch=st.integers(0, 99), samples=st.lists(st.integers(0, 999), min_size=1, max_size=5))
@@ -13,11 +17,8 @@ def test_a_sample_draws_the_same_in_any_batch(seed: int, epoch: int, samples: li
     together = draw(ALL, seed, epoch, samples)
     for place, sample in enumerate(samples):
         alone = draw(ALL, seed, epoch, [sample])
-        np.testing.assert_array_equal(together.matrices[place], alone.matrices[0])
-        np.testing.assert_array_equal(together.gains[place], alone.gains[0])
-        np.testing.assert_array_equal(together.shifts[place], alone.shifts[0])
-        np.testing.assert_array_equal(together.blotches[place], alone.blotches[0])
-        np.testing.assert_array_equal(together.choroid[place], alone.choroid[0])
+        for name in NAMES:
+            np.testing.assert_array_equal(getattr(together, name)[place], getattr(alone, name)[0], name)
 
 
 def test_seeds_epochs_and_samples_draw_differently() -> None:
@@ -48,6 +49,27 @@ def test_each_can_be_switched_off_and_leaves_the_others_alone(switched_off: str)
     assert unturned == (switched_off == "rotation")
 
 
+def test_the_camera_can_be_switched_off_and_leaves_the_others_alone() -> None:
+    full, less = (draw(Augmentation(camera=camera), 0, 1, range(50)) for camera in (True, False))
+    for name in set(NAMES) - set(OF_THE_CAMERA):
+        np.testing.assert_array_equal(getattr(less, name), getattr(full, name), name)
+    for name in ("sharpness", "noise", "bend"):
+        assert not getattr(less, name).any(), name
+    np.testing.assert_array_equal(less.mixing, np.broadcast_to(np.eye(3), (50, 3, 3)))
+
+
+def test_ranges_of_the_camera() -> None:
+    drawn = draw(ALL, 0, 0, range(2000))
+    assert 0.45 < (drawn.sharpness == 0).mean() < 0.55
+    assert -SHARPNESS <= drawn.sharpness.min() < -0.95 < 0.95 < drawn.sharpness.max() <= SHARPNESS
+    assert 0.2 < (drawn.noise[:, 0] > 0).mean() < 0.3
+    assert 0.2 < (drawn.noise[:, 1] > 0).mean() < 0.3
+    assert not (drawn.noise.prod(axis=1)).any(), "never both"
+    assert 0.2 < drawn.noise.max() <= NOISE
+    assert np.abs(drawn.bend).max() == np.float32(2 * BEND)
+    assert len(set(drawn.seeds.tolist())) == 2000
+
+
 def test_ranges() -> None:
     drawn = draw(ALL, 0, 0, range(2000))
     scale = 1 / np.sqrt(np.abs(np.linalg.det(drawn.matrices)))
@@ -57,5 +79,5 @@ def test_ranges() -> None:
 
 
 def test_nothing_is_changed_without_augmentation() -> None:
-    drawn = draw(Augmentation(colour=False, scale=False, mirror=False, rotation=False), 0, 0, [1, 2])
+    drawn = draw(Augmentation(colour=False, camera=False, scale=False, mirror=False, rotation=False), 0, 0, [1, 2])
     np.testing.assert_array_equal(drawn.matrices, np.broadcast_to(np.eye(2), (2, 2, 2)))

@@ -1,3 +1,4 @@
+import dataclasses
 import pickle
 from pathlib import Path
 
@@ -5,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from geseg.data.augment import Augmentation, Draws
+from geseg.data.augment import Augmentation, draw
 from geseg.data.patchfile import PatchFile
 from geseg.steps import batches
 from geseg.steps.batches import PatchReader, Raw
 
-STILL = Augmentation(colour=False, scale=False, mirror=False, rotation=False)
+STILL = Augmentation(colour=False, camera=False, scale=False, mirror=False, rotation=False)
 CPU = torch.device("cpu")
 
 
@@ -24,12 +25,13 @@ def raw(matrix: np.ndarray, gains: float = 1.0, shifts: float = 0.0) -> Raw:
     patches = rng.integers(0, 255, (2, 12, 12, 5), dtype=np.uint8)
     patches[..., 3] = (patches[..., 3] > 128) * 255
     patches[..., 4] = 255
-    draws = Draws(
-        np.stack([matrix] * 2).astype(np.float32),
-        np.full((2, 3), gains, np.float32),
-        np.full((2, 3), shifts, np.float32),
-        np.zeros((2, 3, 4, 4), np.float32),
-        np.zeros((2, 3, 4, 4), np.float32),
+    draws = dataclasses.replace(
+        draw(STILL, 0, 0, [0, 1]),
+        matrices=np.stack([matrix] * 2).astype(np.float32),
+        gains=np.full((2, 3), gains, np.float32),
+        shifts=np.full((2, 3), shifts, np.float32),
+        blotches=np.zeros((2, 3, 4, 4), np.float32),
+        choroid=np.zeros((2, 3, 4, 4), np.float32),
     )
     return Raw(torch.from_numpy(patches), torch.full((2, 3), 100.0), torch.full((2, 3), 50.0), draws)
 

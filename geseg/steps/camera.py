@@ -1,0 +1,57 @@
+"""What another camera would have made of a patch: sharper or softer, noisier, of other colours and another response.
+
+A stack of such changes carries a net over to cameras that it has not seen (Zhang et al. 2020, IEEE Transactions on
+Medical Imaging 39, "deep stacked transformation"). Their strengths are in `data/augment.py`, and what they brought here
+in geseg/weights/EXPERIMENTS.md.
+"""
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from geseg.data.augment import Draws
+
+SOFT, COARSE = (1, 4, 6, 4, 1), (1, 2, 1)
+"""Binomials: how fine the details are that `sharpness` is about, and the grain of coarse noise."""
+COARSE_GAIN = 2.5
+"""Makes about as strong a noise of the coarse one."""
+BRIGHTEST = 2.5
+"""Beyond as many standard deviations the response is not bent any further."""
+
+
+def change(image: Tensor, draws: Draws) -> Tensor:
+    """float32[B, 3, p, p] as other cameras would have it; in the order of the optics, the sensor and the software.
+
+    With m the matrix `mixing` and a the number `bend`, a pixel x becomes y = m x and then y + a (y^2 - 1), where y^2 is
+    at most `BRIGHTEST`^2.
+    """
+    sharpness, noise, mixing, bend = (
+        torch.from_numpy(t).to(image.device) for t in (draws.sharpness, draws.noise, draws.mixing, draws.bend)
+    )
+    image = image + sharpness[:, None, None, None] * (image - _smooth(image, SOFT))
+    image = image + _grain(draws.seeds, noise, image)
+    image = torch.einsum("bij,bjhw->bihw", mixing, image)
+    return image + bend[:, None, None, None] * (image.clamp(-BRIGHTEST, BRIGHTEST) ** 2 - 1)
+
+
+def _grain(seeds: np.ndarray, noise: Tensor, image: Tensor) -> Tensor:
+    """Noise of each patch, from its own seed."""
+    grain = torch.zeros_like(image)
+    for place, (seed, (fine, coarse)) in enumerate(zip(seeds.tolist(), noise.tolist(), strict=True)):
+        if fine or coarse:
+            generator = torch.Generator(image.device).manual_seed(seed)
+            drawn = torch.randn(image.shape[1:], generator=generator, device=image.device)
+            grain[place] = fine * drawn if fine else coarse * COARSE_GAIN * _smooth(drawn[None], COARSE)[0]
+    return grain
+
+
+def _smooth(image: Tensor, taps: tuple[int, ...]) -> Tensor:
+    """The mean over a neighbourhood with the weights `taps` in both directions; what lies outside is the border's."""
+    reach, weights = len(taps) // 2, [tap / sum(taps) for tap in taps]
+    for axis, pad in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):
+        wide, size = F.pad(image, pad, mode="replicate"), image.shape[axis]
+        image = wide.narrow(axis, 0, size) * weights[0]
+        for k, weight in enumerate(weights[1:], 1):
+            image.add_(wide.narrow(axis, k, size), alpha=weight)  # many times as fast as a convolution on a CPU
+    return image
