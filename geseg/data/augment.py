@@ -110,11 +110,11 @@ def _draw_one(augmentation: Augmentation, rng: np.random.Generator) -> Draws:
 def _draw_camera(rng: np.random.Generator, varied: bool) -> dict[str, np.ndarray]:
     """The last fields of `Draws`: after all others, which are the same with and without them."""
     sharpness = rng.uniform(-SHARPNESS, SHARPNESS) * (rng.random() < 0.5)
-    noise = NOISE * rng.random() ** 2 * (rng.random() < 0.5) * np.array([(fine := rng.random() < 0.5), not fine])
+    noise, fine = NOISE * rng.random() ** 2 * (rng.random() < 0.5), rng.random() < 0.5
     mixing, bend = rng.normal(0, MIXING, (3, 3)), BEND * np.clip(rng.standard_normal(), -2, 2)
     return {
         "sharpness": np.array([sharpness * varied], np.float32),
-        "noise": np.array([noise * varied], np.float32),
+        "noise": np.array([[noise * fine * varied, noise * (not fine) * varied]], np.float32),
         "seeds": rng.integers(2**63, size=1),
         "mixing": np.array([np.eye(3) + mixing * varied], np.float32),
         "bend": np.array([bend * varied], np.float32),

@@ -5,7 +5,6 @@ Medical Imaging 39, "deep stacked transformation"). Their strengths are in `data
 in geseg/weights/EXPERIMENTS.md.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -26,19 +25,19 @@ def change(image: Tensor, draws: Draws) -> Tensor:
     With m the matrix `mixing` and a the number `bend`, a pixel x becomes y = m x and then y + a (y^2 - 1), where y^2 is
     at most `BRIGHTEST`^2.
     """
-    sharpness, noise, mixing, bend = (
-        torch.from_numpy(t).to(image.device) for t in (draws.sharpness, draws.noise, draws.mixing, draws.bend)
+    sharpness, mixing, bend = (
+        torch.from_numpy(t).to(image.device) for t in (draws.sharpness, draws.mixing, draws.bend)
     )
     image = image + sharpness[:, None, None, None] * (image - _smooth(image, SOFT))
-    image = image + _grain(draws.seeds, noise, image)
+    image = image + _grain(draws, image)
     image = torch.einsum("bij,bjhw->bihw", mixing, image)
     return image + bend[:, None, None, None] * (image.clamp(-BRIGHTEST, BRIGHTEST) ** 2 - 1)
 
 
-def _grain(seeds: np.ndarray, noise: Tensor, image: Tensor) -> Tensor:
-    """Noise of each patch, from its own seed."""
+def _grain(draws: Draws, image: Tensor) -> Tensor:
+    """Noise of each patch, from its own seed; a GPU draws other numbers than a CPU."""
     grain = torch.zeros_like(image)
-    for place, (seed, (fine, coarse)) in enumerate(zip(seeds.tolist(), noise.tolist(), strict=True)):
+    for place, (seed, (fine, coarse)) in enumerate(zip(draws.seeds.tolist(), draws.noise.tolist(), strict=True)):
         if fine or coarse:
             generator = torch.Generator(image.device).manual_seed(seed)
             drawn = torch.randn(image.shape[1:], generator=generator, device=image.device)
