@@ -17,7 +17,7 @@ _geseg() {
     train:--precision) words="auto fp32 bf16" ;;
     train:-o | train:--out | train:--from) return ;;
     train:--params | train:--widths | train:--fraction | train:--epochs | train:--minutes | train:--batch-size | train:--learning-rate | train:--patience | train:--seed | train:--device) words="" ;;
-    train:*) [[ $word == -* ]] || return; words="-o --out --group --from --params --widths --fraction --fraction-of --loss --colour --no-colour --camera --no-camera --scale --no-scale --mirror --no-mirror --rotation --no-rotation --epochs --minutes --batch-size --learning-rate --patience --seed --device --precision --resume --overwrite --quiet -q --help" ;;
+    train:*) [[ $word == -* ]] || return; words="-o --out --group --from --params --widths --fraction --fraction-of --loss --colour --no-colour --camera --scale --no-scale --mirror --no-mirror --rotation --no-rotation --epochs --minutes --batch-size --learning-rate --patience --seed --device --precision --resume --overwrite --quiet -q --help" ;;
     eval:--split) words="test val train" ;;
     eval:--beside | eval:--csv | eval:--report) return ;;
     eval:--turns | eval:--device) words="" ;;

@@ -146,7 +146,7 @@ def cut(args: argparse.Namespace, name: str) -> PrepareConfig:
 def configure(
     args: argparse.Namespace, name: str, patches: Path, seed: int, run: str, others: list[Sample]
 ) -> TrainConfig:
-    """The training of a net, in equal steps, augmented in all but the camera; what it goes on from is trained first."""
+    """The training of a net, in equal steps and augmented as by default; what it goes on from is trained first."""
     net, start = NETS[name], None
     if net.tuned:
         start = args.out / "starts" / net.group
@@ -159,7 +159,6 @@ def configure(
         group=net.group,
         start=start,
         widths=net.widths(args.params),
-        augmentation=net.augmentation,
         epochs=training.epochs_for(patches, args.steps),
         batch_size=training.BATCH,
         seed=seed,

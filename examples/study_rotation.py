@@ -18,7 +18,6 @@ results.json, table.md and curves.png into the folder, after each cell; started 
 """
 
 import argparse
-import dataclasses
 import functools
 from itertools import product
 from pathlib import Path
@@ -28,8 +27,9 @@ import torch
 from studies import figure, grid, training
 from studies.figure import Panel
 from studies.grid import Cell, Record
-from studies.training import SAME_CAMERA, Net
+from studies.training import Net
 
+from geseg.data.augment import Augmentation
 from geseg.data.patchfile import PatchFile, WholeImage
 from geseg.errors import DataError, GesegError
 from geseg.metrics.equivariance import Move
@@ -40,10 +40,10 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.runfolder import STATE
 from geseg.steps.trainconfig import TrainConfig
 
-STILL = dataclasses.replace(SAME_CAMERA, rotation=False, mirror=False)
+STILL = Augmentation(rotation=False, mirror=False)
 NETS = {
     "plain": Net(group="c1", augmentation=STILL),
-    "plain-turned": Net(group="c1", augmentation=dataclasses.replace(SAME_CAMERA, mirror=False)),
+    "plain-turned": Net(group="c1", augmentation=Augmentation(mirror=False)),
     "plain-wide": Net(group="c1", wide=True, augmentation=STILL),
     **{group: Net(group=group, augmentation=STILL) for group in ("d4", "c4", "c8", "d8")},
 }

@@ -28,6 +28,7 @@ from studies import grid, scoring, training
 from studies.grid import Record
 from studies.training import Sides
 
+from geseg.data.augment import Augmentation
 from geseg.data.patchfile import PatchFile
 from geseg.data.samples import Sample
 from geseg.errors import ConfigError, GesegError
@@ -62,6 +63,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of the training people (default: %(default)s)")
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
+    parser.add_argument("--camera", action="store_true", help="vary the camera, too, as geseg train --camera does")
     numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
@@ -80,9 +82,9 @@ def validate(args: argparse.Namespace) -> None:
     args.only = args.only or next(iter(sets))
     if args.only not in sets:
         raise ConfigError(f"--only names {args.only}; expected one of {', '.join(sets)}")
-    names = ("group", "val_fraction", "patch_size", "patches_per_image", "batch_size", "epochs", "folds", "params")
+    names = ("group", "camera", "val_fraction", "patch_size", "patches_per_image", "batch_size", "epochs", "folds")
     images = [sample for half in sets.values() for sample in half]
-    kept = {"study": "recipe", "only": args.only, "images": training.names(images)}
+    kept = {"study": "recipe", "only": args.only, "images": training.names(images), "params": args.params}
     grid.keep_settings(args.out, kept | {name: getattr(args, name) for name in names})
     sides = {(protocol, part): both for protocol, part, both in parts(args, sets)}
     cells = [Part(protocol=protocol, part=part, seed=seed) for seed, (protocol, part) in product(args.seeds, sides)]
@@ -117,6 +119,7 @@ def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, st
         out=run,
         group=args.group,
         params=args.params,
+        augmentation=Augmentation(camera=args.camera),
         overwrite=True,  # of what was stopped before it could be scored
         batch_size=args.batch_size,
         seed=part.seed,

@@ -31,8 +31,6 @@ ENDLESS = 1_000_000
 AGAIN = 0.01
 """Peak learning rate of a cycle that goes on from the weights of another one (restarts of the schedule: Loshchilov &
 Hutter 2017, arXiv:1608.03983)."""
-SAME_CAMERA = Augmentation(camera=False)
-"""Of studies whose nets learn and are scored on one data set; their figures were measured so."""
 TINY_PARAMS = 3_010
 """Met by plain, c4 and d4 nets: for trials that take seconds."""
 
@@ -48,7 +46,7 @@ class Net:
     group: str
     wide: bool = False
     """Whether a plain net gets the channels of the d4 net, which are twelve times its parameters."""
-    augmentation: Augmentation = SAME_CAMERA
+    augmentation: Augmentation = dataclasses.field(default_factory=Augmentation)
     tuned: bool = False
     """Whether its weights come from other data sets."""
 

@@ -27,18 +27,18 @@ BLOTCHES, CHOROID_BLOTCHES = 12, (4, 12)
 """Blotches along the side of a patch: of 128 pixels, 11 for each, or 11 to 32, about the choroid's vessels' spacing."""
 SHARPNESS, NOISE = 1.0, 0.25
 """Largest share of its fine details that a patch loses or gets once more, and largest spread of the noise that is
-added; each to half of the patches. A net that had not seen photographs less sharp or more noisy than its own missed
-many vessels of other cameras (geseg/weights/EXPERIMENTS.md). Most draws of noise are weak."""
+added; each to half of the patches. Most draws of noise are weak. What they bring, and what they cost, is in
+geseg/weights/EXPERIMENTS.md."""
 MIXING, BEND = 0.15, 0.12
 """Spread of what each channel takes from each one, and of how far the response to light is bent, at most twice that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Which changes are drawn; each can be switched off."""
+    """Which changes are drawn. That of the camera is for nets that others than the own one shall use."""
 
     colour: bool = True
-    camera: bool = True
+    camera: bool = False
     scale: bool = True
     mirror: bool = True
     rotation: bool = True

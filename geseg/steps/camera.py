@@ -5,6 +5,7 @@ Medical Imaging 39, "deep stacked transformation"). Their strengths are in `data
 in geseg/weights/EXPERIMENTS.md.
 """
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,6 +26,9 @@ def change(image: Tensor, draws: Draws) -> Tensor:
     With m the matrix `mixing` and a the number `bend`, a pixel x becomes y = m x and then y + a (y^2 - 1), where y^2 is
     at most `BRIGHTEST`^2.
     """
+    drawn = (draws.sharpness, draws.noise, draws.mixing - np.eye(3), draws.bend)
+    if not any(field.any() for field in drawn):
+        return image
     sharpness, mixing, bend = (
         torch.from_numpy(t).to(image.device) for t in (draws.sharpness, draws.mixing, draws.bend)
     )

@@ -11,7 +11,7 @@ from geseg.data.patchfile import PatchFile
 from geseg.steps import batches
 from geseg.steps.batches import PatchReader, Raw
 
-STILL = Augmentation(colour=False, camera=False, scale=False, mirror=False, rotation=False)
+STILL = Augmentation(colour=False, scale=False, mirror=False, rotation=False)
 CPU = torch.device("cpu")
 
 
