@@ -15,6 +15,7 @@ import geseg
 from geseg.cli.app import COMMANDS, app
 from geseg.cli.options import GroupName
 from geseg.data import hdf5
+from geseg.data.augment import Augmentation
 from geseg.model import group
 from geseg.native import library
 from geseg.steps.evaluate import EvalConfig
@@ -52,9 +53,10 @@ def test_the_groups_are_those_that_nets_are_made_of(tmp_path: Path) -> None:
     assert (code, "'d3' is not one of 'c1', 'c2', 'c4'" in re.sub(r"[\s│]+", " ", message)) == (2, True)
 
 
+AUGMENTATION = {field.name: field.default for field in dataclasses.fields(Augmentation)}
 CONFIGS = {
     "prepare": (PrepareConfig, {"quiet"}),
-    "train": (TrainConfig, {"quiet", "colour", "scale", "mirror", "rotation"}),
+    "train": (TrainConfig, {"quiet", *AUGMENTATION}),
     "eval": (EvalConfig, {"quiet", "json"}),
     "export": (ExportConfig, {"quiet"}),
     "predict": (PredictConfig, {"quiet"}),
@@ -71,6 +73,19 @@ def test_options_have_the_defaults_of_their_step(command: str) -> None:
     assert given.keys() - fields.keys() == terminal_only
     optional = [name for name in given if name not in terminal_only and given[name] is not inspect.Parameter.empty]
     assert {name: given[name] for name in optional} == {name: fields[name] for name in optional}
+
+
+def test_the_changes_of_a_patch_have_the_defaults_of_their_step() -> None:
+    given = inspect.signature(COMMANDS["train"]).parameters
+    assert {name: given[name].default for name in AUGMENTATION} == AUGMENTATION
+
+
+def test_train_varies_the_camera_if_asked_to(patch_file: Path, tmp_path: Path) -> None:
+    words = ("--camera", "--no-scale", "--widths", "1,2", "--epochs", "1", "--device", "cpu", "-q")
+    code, _, stderr = invoke("train", patch_file, "-o", tmp_path / "run", *words)
+    assert code == 0, stderr
+    varied = json.loads((tmp_path / "run" / "config.json").read_text())["augmentation"]
+    assert varied == AUGMENTATION | {"camera": True, "scale": False}
 
 
 def test_python_m_geseg_is_geseg() -> None:
