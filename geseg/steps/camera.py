@@ -1,8 +1,8 @@
 """What another camera would have made of a patch: sharper or softer, noisier, of other colours and another response.
 
-A stack of such changes carries a net over to cameras that it has not seen (Zhang et al. 2020, IEEE Transactions on
-Medical Imaging 39, "deep stacked transformation"). Their strengths are in `data/augment.py`, and what they brought here
-in geseg/weights/EXPERIMENTS.md.
+Stacks of such changes carried nets over to devices that they had not seen (Zhang et al. 2020, IEEE Transactions on
+Medical Imaging 39, "deep stacked transformation"). Their strengths are in `data/augment.py`, and what they brought and
+cost here in geseg/weights/EXPERIMENTS.md.
 """
 
 import numpy as np
@@ -23,8 +23,9 @@ BRIGHTEST = 2.5
 def change(image: Tensor, draws: Draws) -> Tensor:
     """float32[B, 3, p, p] as other cameras would have it; in the order of the optics, the sensor and the software.
 
-    With m the matrix `mixing` and a the number `bend`, a pixel x becomes y = m x and then y + a (y^2 - 1), where y^2 is
-    at most `BRIGHTEST`^2.
+    With s the `sharpness`, b(x) what x is around a pixel in the mean (`SOFT`), n noise, m the matrix `mixing` and a the
+    `bend`, x becomes y = m (x + s (x - b(x)) + n), and that y + a (y^2 - 1), where y^2 is at most `BRIGHTEST`^2. What
+    has drawn nothing is returned as it is.
     """
     drawn = (draws.sharpness, draws.noise, draws.mixing - np.eye(3), draws.bend)
     if not any(field.any() for field in drawn):
