@@ -111,6 +111,7 @@ def test_everything_can_be_measured(tmp_path: Path, patch_file: Path) -> None:
     seconds = child.call("predicting.against_session", str(folder), 1)
     assert 0.5 < seconds["onnx"][0] / seconds["session"][0] < 5
     assert 0.2 < seconds["auto"][0] / seconds["session"][0] < 5
+    assert 1.5 < seconds["turns"][0] / seconds["auto"][0] < 10
     if library.best_set():
         assert set(child.call("engines.seconds", "d4", 62_500, 1)) == {"native", "onnx", "plain"}
     assert 10 < child.call("predicting.memory_of", str(folder / "0000.tif")) < 1000
