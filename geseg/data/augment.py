@@ -35,7 +35,7 @@ MIXING, BEND = 0.15, 0.12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """Which changes are drawn. That of the camera is for nets that others than the own one shall use."""
+    """Which changes are drawn; that of the camera is for nets that shall segment photographs of cameras new to them."""
 
     colour: bool = True
     camera: bool = False
@@ -51,8 +51,8 @@ class Draws:
     `matrices` map output to input coordinates about the centre of the patch, in pixels; a normalised image x becomes
     gains * x, in the field of view plus shifts, `blotches` and the absolute values of `choroid`, these two
     stretched over the patch and the last one smoothed. What follows is the camera's, see `steps/camera.py`: `sharpness`
-    in [-1, 1], the spreads of fine and of coarse noise, which `seeds` draw, what the channels take from each other,
-    and how far the response is bent.
+    in [-1, 1], the spreads of fine and of coarse noise, at most one of which is not 0, the `seeds` to draw it from,
+    what the channels take from each other, and how far the response is bent.
     """
 
     matrices: Float[np.ndarray, "b 2 2"]

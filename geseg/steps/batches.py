@@ -136,7 +136,7 @@ def _signals_held() -> Iterator[None]:
 
 
 def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Normalise, turn, scale and recolour a batch on `device`, and change the camera.
+    """Normalise, turn, scale and recolour a batch on `device`; change the camera where that was drawn.
 
     What a turned patch does not cover is filled with its own mirror image, label and field of view included.
 

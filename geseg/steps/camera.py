@@ -15,7 +15,7 @@ from geseg.data.augment import Draws
 SOFT, COARSE = (1, 4, 6, 4, 1), (1, 2, 1)
 """Binomials: how fine the details are that `sharpness` is about, and the grain of coarse noise."""
 COARSE_GAIN = 2.5
-"""Makes about as strong a noise of the coarse one."""
+"""Gives coarse noise about the spread that was drawn: the binomial leaves 3/8 of it."""
 BRIGHTEST = 2.5
 """Beyond as many standard deviations the response is not bent any further."""
 

@@ -84,8 +84,6 @@ def test_it_compiles_as_one_graph() -> None:
     """In a process without the checks of shapes, which the tracer cannot read."""
     code = """
 import torch
-import torch.distributed as dist
-import torch.distributed.nn  # its defaults hold the group that is there at the first import: there must be none
 from geseg.model.group import Group
 from geseg.model.steerable import Fields, SteerableConv2d
 layer = SteerableConv2d(Group.parse("d4"), Fields(2, "regular"), Fields(2, "regular"), 3, bias=True)
