@@ -1,7 +1,7 @@
 // The input of a layer, row by row, in irreps: copied, upsampled, or made by the layer before.
 #ifndef GESEG_INPUT_H
 #define GESEG_INPUT_H
-#include "work.h"
+#include "fourier.h"
 
 // The numbers of half a row of the ring, in whole lines.
 INLINE int half_pitch(const Work *w) { return (w->pitch / 2 + LINE - 1) / LINE * LINE; }
@@ -32,7 +32,7 @@ static void spread_row(const Work *w, const REAL *restrict in, REAL *restrict ou
     }
 }
 
-static void fetch_upsampled(const Work *w, const Part *part, const Sparse *to, int size, int field, int y, REAL *row) {
+static void fetch_upsampled(const Work *w, const Part *part, int size, int field, int y, REAL *row) {
     const int half = w->layer->height / 2;
     const int near = y / 2, other = y % 2 ? near + 1 : near - 1;
     const int far = other < 0 ? 0 : other >= half ? half - 1 : other;
@@ -42,7 +42,7 @@ static void fetch_upsampled(const Work *w, const Part *part, const Sparse *to, i
         const REAL *one = at(&part->map, w->image, channel, near), *two = at(&part->map, w->image, channel, far);
         blend_rows(w, one, two, w->rows + (ptrdiff_t)c * w->pitch);
     }
-    transform(to, size, w->rows, w->pitch, low, w->pitch, half_pitch(w));
+    to_irreps(size, w->layer->mirrored, w->rows, w->pitch, low, w->pitch, half_pitch(w));
     for (int p = 0; p < size; p++) spread_row(w, low + (ptrdiff_t)p * w->pitch, row + (ptrdiff_t)p * w->pitch);
 }
 
@@ -53,11 +53,23 @@ INLINE int end_needed(const Work *w) {
     return right < w->layer->width ? right : w->layer->width;
 }
 
+// Into irreps, whatever the width: what follows the last columns in memory is not read; as zero it fills their line of `out`.
+static void row_to_irreps(const Work *w, int size, const REAL *in, ptrdiff_t channel, REAL *out, int width) {
+    const int whole = width / LINE * LINE, rest = width - whole, mirrored = w->layer->mirrored;
+    to_irreps(size, mirrored, in, channel, out, w->pitch, whole);
+    if (!rest) return;
+    for (int c = 0; c < size; c++) {
+        memset(w->rows + c * LINE, 0, LINE * sizeof(REAL));
+        memcpy(w->rows + c * LINE, in + c * channel + whole, rest * sizeof(REAL));
+    }
+    to_irreps(size, mirrored, w->rows, LINE, out + whole, w->pitch, LINE);
+}
+
 // A field whose channels are `channel` numbers apart, from the first column that is needed on.
-static void fetch_field(const Work *w, const Sparse *to, int size, const REAL *in, ptrdiff_t channel, REAL *row) {
+static void fetch_field(const Work *w, int size, const REAL *in, ptrdiff_t channel, REAL *row) {
     const int from = first_needed(w), first = from - (w->x0 - LINE), width = end_needed(w) - from;
     const int end = first + (width + LINE - 1) / LINE * LINE;
-    transform_row(w, to, size, in, channel, row + first, w->pitch, width);
+    row_to_irreps(w, size, in, channel, row + first, width);
     for (int p = 0; p < size; p++, row += w->pitch) {
         memset(row, 0, first * sizeof(REAL));
         memset(row + end, 0, (w->pitch - end) * sizeof(REAL));
@@ -65,11 +77,11 @@ static void fetch_field(const Work *w, const Sparse *to, int size, const REAL *i
 }
 
 // Row y of a stack of fields with so many channels each, in irreps.
-static void fetch_part(const Work *w, const Part *part, const Sparse *to, int size, int y, REAL *row) {
+static void fetch_part(const Work *w, const Part *part, int size, int y, REAL *row) {
     const Map *map = &part->map;
     for (int field = 0; field < part->fields; field++, row += (ptrdiff_t)size * w->pitch) {
-        if (part->upsampled) fetch_upsampled(w, part, to, size, field, y, row);
-        else fetch_field(w, to, size, at(map, w->image, field * size, y) + first_needed(w), map->channel, row);
+        if (part->upsampled) fetch_upsampled(w, part, size, field, y, row);
+        else fetch_field(w, size, at(map, w->image, field * size, y) + first_needed(w), map->channel, row);
     }
 }
 
@@ -84,7 +96,6 @@ static void make_row(const Work *w, int y);
 static void fetch_row(const Work *w, int y) {
     const Layer *layer = w->layer;
     const Work *before = w->before;
-    const Sparse *to = &layer->to_irreps;
     const int size = layer->in_size;
     const ptrdiff_t of_field = (ptrdiff_t)size * w->pitch;
     REAL *row = ring_row(w, y);
@@ -94,10 +105,10 @@ static void fetch_row(const Work *w, int y) {
         fetch_row(before, y + before->layer->kernel_size / 2);
         make_row(before, y);
         for (int field = 0; field < layer->in_fields; field++, row += of_field)
-            fetch_field(w, to, size, before->result + (ptrdiff_t)field * size * before->pitch, before->pitch, row);
+            fetch_field(w, size, before->result + (ptrdiff_t)field * size * before->pitch, before->pitch, row);
     } else {
         for (const Part *part = layer->part; part < layer->part + layer->parts; row += part++->fields * of_field)
-            fetch_part(w, part, to, size, y, row);
+            fetch_part(w, part, size, y, row);
     }
 }
 #endif

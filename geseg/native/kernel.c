@@ -49,25 +49,10 @@ static void apply(const Work *w, const Product *p, int width) {
 // A row back to the channels of its fields, with bias and ReLU; there are `width` columns.
 static void finish(const Work *w, REAL *out, ptrdiff_t channel, int width) {
     const Layer *layer = w->layer;
-    const int whole = width / LANES * LANES, relu = layer->relu;
     const REAL *in = w->irreps, *bias = layer->bias;
-    for (int field = 0; field < layer->out_fields; field++, in += (ptrdiff_t)layer->out_size * BLOCK)
-        for (int c = 0; c < layer->out_size; c++, out += channel) {
-#define CALL(wide, x)                                                           \
-    do {                                                                        \
-        vec sum[4];                                                             \
-        add_row(wide, &layer->from_irreps, c, in + (x), BLOCK, bias[field], sum); \
-        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, relu ? positive(sum[v]) : sum[v]); \
-    } while (0)
-            IN_CHUNKS(whole, 4, CALL)
-#undef CALL
-            if (whole < width) {
-                vec sum[1];
-                add_row(1, &layer->from_irreps, c, in + whole, BLOCK, bias[field], sum);
-                if (relu) sum[0] = positive(sum[0]);
-                memcpy(out + whole, sum, (width - whole) * sizeof(REAL));
-            }
-        }
+    const int size = layer->out_size;
+    for (int field = 0; field < layer->out_fields; field++, in += (ptrdiff_t)size * BLOCK, out += size * channel)
+        to_field(size, layer->mirrored, in, BLOCK, out, channel, width, bias[field], layer->relu);
 }
 
 static void add_up(const Work *w, const REAL *in, ptrdiff_t channel, REAL *out, int real) {
@@ -119,7 +104,7 @@ static void give_row(const Work *w, int y) {
 // What row y adds to the sums, and the row itself where it is wanted: planes serve for both.
 static void learn_row(const Work *w, int y) {
     const Layer *layer = w->layer;
-    fetch_part(w, &layer->slope, &layer->out_to_irreps, layer->out_size, y, w->slopes);
+    fetch_part(w, &layer->slope, layer->out_size, y, w->slopes);
     for (int i = 0; i < count_blocks(w); i++) {
         const Columns b = block_of(w, i);
         make_planes(w, y, b.x, b.width);

@@ -8,6 +8,7 @@
 
 enum { LINE = 16 };      // buffers of a thread begin and end at multiples of so many numbers, beyond which nothing is read
 enum { MOST_TAPS = 15 };  // of a kernel, along a side
+enum { MOST_SIZE = 16 };  // channels of a field
 enum { MOST_OUTS = 6 };   // rows of a product that are computed at a time: their sums stay in registers
 
 typedef struct {
@@ -35,10 +36,11 @@ typedef struct Layer {
     const struct Layer *before;  // or null: a layer whose maps are used row by row as they are made, in place of parts
     int32_t height, width;
     int32_t in_size, out_size, in_fields, out_fields;  // channels of a field; fields of all parts together
+    int32_t mirrored;  // 1 if the group has reflections: half of the channels of a regular field are theirs
     int32_t kernel_size, filters, extras;  // filters of a channel; sums of planes that features of a field need
     int32_t parts, products, strip;        // strip: columns that a thread works on at a time, a multiple of LINE
     const Part *part;
-    Sparse to_irreps, filter, extra, from_irreps;
+    Sparse filter, extra;
     double corner_even, corner_odd;  // if both are not 0, the filters are those of 3x3 kernels that kernel.c knows
     const Product *product;
     const void *bias;  // real[out_fields], of all channels of a field
@@ -46,8 +48,7 @@ typedef struct Layer {
     const void *head;  // or null: real[out channels], a 1x1 convolution to a single map, the logits
     double head_bias;
     Map out, pooled, logits;  // any may be missing; pooled, which needs out: the largest of 2x2 values, half as high and wide
-    Part slope;            // its map may be null: the gradient of the maps before bias and ReLU, for that of the weights
-    Sparse out_to_irreps;  // of a field of the output, where there is a slope
+    Part slope;  // its map may be null: the gradient of the maps before bias and ReLU, for that of the weights
 } Layer;
 
 typedef struct {  // what lies between convolutions while a net learns, channel by channel

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from geseg.native import library
-from geseg.native.library import LINE, MOST_OUTS, MOST_TAPS, Map, Part, Product, Sparse
+from geseg.native.library import LINE, MOST_OUTS, MOST_SIZE, MOST_TAPS, Map, Part, Product, Sparse
 from geseg.native.plan import Plan
 
 MOST_SCRATCH = 2**18
@@ -74,9 +74,10 @@ class SteerableLayer:
         layer.in_size, layer.out_size = len(plan.to_irreps), len(plan.from_irreps)
         layer.in_fields, layer.out_fields = self.in_fields, self.out_fields
         layer.kernel_size, layer.filters = plan.filters.shape[1], len(plan.filters)
+        layer.mirrored = plan.reflections
         assert layer.kernel_size <= MOST_TAPS, "larger kernels are learned by no net"
+        assert max(layer.in_size, layer.out_size) <= MOST_SIZE, "larger groups have no kernels"
         layer.extras, layer.relu = len(plan.extras), relu
-        layer.to_irreps, layer.from_irreps = self._sparse(plan.to_irreps), self._sparse(plan.from_irreps)
         layer.filter = self._sparse(plan.filters.reshape(len(plan.filters), -1))
         layer.extra = self._sparse(plan.extras)
         layer.corner_even, layer.corner_odd = _corners(plan.filters)
@@ -158,8 +159,6 @@ class SteerableLayer:
         self._read(inputs, shape)
         layer.before, layer.slope = None, Part(slope.map, slope.fields, slope.upsampled)
         layer.out, layer.pooled, layer.logits = out or Map(), Map(), Map()
-        if not layer.out_to_irreps.start:
-            layer.out_to_irreps = self._sparse(self._plan.from_irreps.T)
         layer.strip = self._strip(layer.width, self._channels)
         found = library.learn(
             layer, shape[0], len(self._packed), self._dtype, threads, instructions or library.best_set()

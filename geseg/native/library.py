@@ -20,7 +20,7 @@ SETS = {1: "portable", 2: "AVX2", 3: "AVX-512"}
 """The instruction sets by number."""
 AVX2 = 2
 """From this one on the kernel is faster than what else computes convolutions."""
-LINE, MOST_TAPS, MOST_OUTS = 16, 15, 6
+LINE, MOST_TAPS, MOST_SIZE, MOST_OUTS = 16, 15, 16, 6
 """As in kernel.h."""
 NAME = "libgeseg.so"
 THREADS = "geseg-kernel"
@@ -67,14 +67,14 @@ class Layer(Structure):
     _fields_ = (
         ("before", c_void_p),
         *((name, c_int32) for name in ("height", "width", "in_size", "out_size", "in_fields", "out_fields")),
+        ("mirrored", c_int32),
         *((name, c_int32) for name in ("kernel_size", "filters", "extras", "parts", "products", "strip")),
         ("part", POINTER(Part)),
-        *((name, Sparse) for name in ("to_irreps", "filter", "extra", "from_irreps")),
+        *((name, Sparse) for name in ("filter", "extra")),
         *(("corner_even", c_double), ("corner_odd", c_double), ("product", POINTER(Product)), ("bias", c_void_p)),
         *(("relu", c_int32), ("head", c_void_p), ("head_bias", c_double)),
         *((name, Map) for name in ("out", "pooled", "logits")),
         ("slope", Part),
-        ("out_to_irreps", Sparse),
     )
 
 

@@ -46,6 +46,7 @@ class Plan:
     """What is fixed in a convolution from fields to regular fields; the planes of a field are filters and sums of them.
 
     Attributes:
+        reflections: whether the group has any.
         to_irreps: float64[|ρ_in|, |ρ_in|], of the channels of an input field.
         filters: float64[S, k, k]; the first is a one in the centre.
         extras: sums of what the filters give: rows over channels and filters (channel first).
@@ -54,6 +55,7 @@ class Plan:
         mixing: from the coefficients of basis kernels to W of all irreps, one after the other (copy, then solution).
     """
 
+    reflections: bool
     to_irreps: Float64[np.ndarray, "q q"]
     filters: Float64[np.ndarray, "s k k"]
     extras: Float64[np.ndarray, "e qs"]
@@ -101,7 +103,7 @@ def factorise(group: Group, basis: Float64[np.ndarray, "b p q k k"]) -> Plan:
         components += _components(irrep, solutions, extras, sum(len(w) for w in mixing))
         mixing.append(weights)
     sums = np.array(extras).reshape(-1, in_size * len(filters))
-    plan = Plan(to, filters, sums, tuple(components), back, np.concatenate(mixing))
+    plan = Plan(group.reflections, to, filters, sums, tuple(components), back, np.concatenate(mixing))
     if plan.mixing.shape != (count, count) or np.linalg.cond(plan.mixing) > 1e6:
         raise ValueError(f"the basis of {group.name} has {count} kernels, its irreps {len(plan.mixing)} solutions")
     return plan

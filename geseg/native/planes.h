@@ -35,16 +35,19 @@ static void respond(const Layer *layer, const REAL *const *row, REAL *out, int w
 
 // The sum that row r of a matrix makes of planes.
 static void add_planes(const Sparse *m, int r, const REAL *const *plane, REAL *out, int width) {
+    const int first = m->start[r], last = m->start[r + 1];
     const REAL *value = m->value;
-#define CALL(wide, x)                                                                             \
-    do {                                                                                          \
-        vec sum[4] = {{0}};                                                                       \
-        for (int i = m->start[r]; i < m->start[r + 1]; i++)                                       \
-            for (int v = 0; v < (wide); v++) sum[v] += value[i] * load(plane[m->column[i]] + (x) + v * LANES); \
-        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, sum[v]);                    \
-    } while (0)
-    IN_CHUNKS(width, 4, CALL)
-#undef CALL
+    if (last == first + 2) {  // as all sums of 3x3 kernels
+        const REAL *one = plane[m->column[first]], *two = plane[m->column[first + 1]];
+        const REAL of_one = value[first], of_two = value[first + 1];
+        for (int x = 0; x < width; x += LANES) store(out + x, of_one * load(one + x) + of_two * load(two + x));
+        return;
+    }
+    for (int x = 0; x < width; x += LANES) {
+        vec sum = {0};
+        for (int i = first; i < last; i++) sum += value[i] * load(plane[m->column[i]] + x);
+        store(out + x, sum);
+    }
 }
 
 // Where the planes of all fields are, for `width` columns from x (of the strip) on in row y.

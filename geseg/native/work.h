@@ -89,44 +89,4 @@ INLINE Rows rows_of(const Product *p, int block) {
     case 5: call(5); break;     \
     default: call(MOST_OUTS);   \
     }
-
-// sum[v] = start + row r of a matrix times vectors that lie `pitch` numbers apart.
-INLINE void add_row(int wide, const Sparse *m, int r, const REAL *in, ptrdiff_t pitch, REAL start, vec *sum) {
-    const REAL *value = m->value;
-    const int32_t *column = m->column, last = m->start[r + 1];
-    for (int v = 0; v < wide; v++) sum[v] = (vec){0} + start;
-    for (int i = m->start[r]; i < last; i++) {
-        const REAL by = value[i], *from = in + column[i] * pitch;
-#pragma GCC unroll 4
-        for (int v = 0; v < wide; v++) sum[v] += by * load(from + v * LANES);
-    }
-}
-
-// The rows of a matrix, `count` of them, times those of `in`.
-INLINE void transform(const Sparse *m, int count, const REAL *in, ptrdiff_t pitch, REAL *out, ptrdiff_t apart, int width) {
-    for (int r = 0; r < count; r++, out += apart) {
-#define CALL(wide, x)                                    \
-    do {                                                 \
-        vec sum[4];                                      \
-        add_row(wide, m, r, in + (x), pitch, 0, sum);    \
-        for (int v = 0; v < (wide); v++) store(out + (x) + v * LANES, sum[v]); \
-    } while (0)
-        IN_CHUNKS(width, 4, CALL)
-#undef CALL
-    }
-}
-
-// The same for any width: what follows the last columns in memory is not read; as zero it fills their line of `out`.
-static void transform_row(const Work *w, const Sparse *m, int count, const REAL *in, ptrdiff_t pitch, REAL *out,
-                          ptrdiff_t apart, int width) {
-    const int whole = width / LINE * LINE, rest = width - whole;
-    transform(m, count, in, pitch, out, apart, whole);
-    if (rest) {
-        for (int c = 0; c < count; c++) {
-            memset(w->rows + c * LINE, 0, LINE * sizeof(REAL));
-            memcpy(w->rows + c * LINE, in + c * pitch + whole, rest * sizeof(REAL));
-        }
-        transform(m, count, w->rows, LINE, out + whole, apart, LINE);
-    }
-}
 #endif

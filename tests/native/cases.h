@@ -77,12 +77,11 @@ static int read_case(Case *c) {
     if (scanf("%63s", c->name) != 1) return 0;
     Layer *l = &c->layer;
     *l = (Layer){0};
-    int32_t *const sizes[] = {&l->in_size, &l->out_size, &l->in_fields, &l->out_fields, &l->kernel_size,
-                              &l->filters, &l->extras,   &l->products,  &l->relu};
+    int32_t *const sizes[] = {&l->in_size,     &l->out_size, &l->in_fields, &l->out_fields, &l->mirrored,
+                              &l->kernel_size, &l->filters,  &l->extras,    &l->products,   &l->relu};
     for (size_t i = 0; i < COUNT(sizes); i++) *sizes[i] = (int32_t)number();
     l->corner_even = number(), l->corner_odd = number(), l->head_bias = number();
-    l->to_irreps = sparse(l->in_size), l->filter = sparse(l->filters);
-    l->extra = sparse(l->extras), l->from_irreps = sparse(l->out_size);
+    l->filter = sparse(l->filters), l->extra = sparse(l->extras);
     Product *product = allocate(l->products * sizeof(Product));
     for (int i = 0; i < l->products; i++) {
         const int outs = (int)number(), features = (int)number();

@@ -23,18 +23,6 @@ static void release(Maps *maps, int count) {
     for (int i = 0; i < count; i++) free(maps[i].map.data);
 }
 
-static Sparse transposed(const Sparse *m, int size) {
-    int32_t *start = allocate((size + 1) * sizeof *start), *column = allocate(m->start[size] * sizeof *column), next = 0;
-    REAL *value = allocate(m->start[size] * sizeof *value);
-    for (int c = 0; c <= size; c++) {
-        start[c] = next;
-        for (int r = 0; r < size && c < size; r++)
-            for (int i = m->start[r]; i < m->start[r + 1]; i++)
-                if (m->column[i] == c) column[next] = r, value[next++] = ((const REAL *)m->value)[i];
-    }
-    return (Sparse){start, column, value};
-}
-
 // The output is linear in the weights: its product with a slope is that of the weights with their gradient. The input,
 // the slope or both may be upsampled; where there are no gaps, the output comes with the gradient.
 static void try_slopes(Case *c, int strip, const int *up, int gaps) {
@@ -146,7 +134,6 @@ int main(void) {
         REAL *bias = allocate(c.layer.out_fields * sizeof(REAL));
         for (int i = 0; i < c.layer.out_fields; i++) bias[i] = 0;
         c.layer.bias = bias, c.layer.relu = 0;
-        c.layer.out_to_irreps = transposed(&c.layer.from_irreps, c.layer.out_size);
         for (size_t i = 0; i < COUNT(SIZES) * COUNT(STRIPS) * 8; i++) {
             const int s = i / COUNT(STRIPS) / 8, strip = STRIPS[i / 8 % COUNT(STRIPS)], up[] = {i % 2, i / 4 % 2};
             c.layer.height = SIZES[s][0] << (up[0] | up[1]), c.layer.width = SIZES[s][1] << (up[0] | up[1]);

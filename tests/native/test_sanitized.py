@@ -69,11 +69,10 @@ def sparse(matrix: Sparse, rows: int) -> Iterator[float]:
 def written(case: tuple[str, str, int, int, int]) -> str:
     """A layer as test_kernel.c reads it."""
     layer, alive, bias, dense = captured(case)
-    numbers = [layer.in_size, layer.out_size, layer.in_fields, layer.out_fields, layer.kernel_size, layer.filters,
-               layer.extras, layer.products, layer.relu, layer.corner_even, layer.corner_odd, 0.25]  # fmt: skip
-    for name, rows in (("to_irreps", layer.in_size), ("filter", layer.filters), ("extra", layer.extras),
-                       ("from_irreps", layer.out_size)):  # fmt: skip
-        numbers += sparse(getattr(layer, name), rows)
+    numbers = [layer.in_size, layer.out_size, layer.in_fields, layer.out_fields, layer.mirrored, layer.kernel_size,
+               layer.filters, layer.extras, layer.products, layer.relu, layer.corner_even, layer.corner_odd,
+               0.25]  # fmt: skip
+    numbers += [*sparse(layer.filter, layer.filters), *sparse(layer.extra, layer.extras)]
     for i in range(layer.products):
         product = layer.product[i]
         numbers += [product.outs, product.features, *at(product.out, ctypes.c_int32, product.outs)]
