@@ -43,7 +43,7 @@ complete -c geseg -n '__geseg_at train' -l fraction-of -kx -a 'images patches' -
 complete -c geseg -n '__geseg_at train' -l loss -kx -a 'dice+bce dice bce iou' -d 'Loss inside the field of view'
 complete -c geseg -n '__geseg_at train' -l colour -d 'Vary brightness, contrast, colour and texture'
 complete -c geseg -n '__geseg_at train' -l no-colour -d 'Not --colour'
-complete -c geseg -n '__geseg_at train' -l camera -d 'Vary sharpness, noise and response to light, too, for other cameras'
+complete -c geseg -n '__geseg_at train' -l camera -d 'Vary sharpness and noise, too, for other cameras'
 complete -c geseg -n '__geseg_at train' -l scale -d 'Vary the scale from 0.67 to 2.5'
 complete -c geseg -n '__geseg_at train' -l no-scale -d 'Not --scale'
 complete -c geseg -n '__geseg_at train' -l mirror -d 'Mirror at random'

@@ -30,9 +30,7 @@ def train(
     fraction_of: Annotated[FractionOf, typer.Option(help="What the fraction counts.")] = FractionOf.images,
     loss: Annotated[Loss, typer.Option(help="Loss inside the field of view.")] = Loss.dice_bce,
     colour: Annotated[bool, typer.Option(help="Vary brightness, contrast, colour and texture.")] = True,
-    camera: Annotated[
-        bool, typer.Option("--camera", help="Vary sharpness, noise and response to light, too, for other cameras.")
-    ] = False,
+    camera: Annotated[bool, typer.Option("--camera", help="Vary sharpness and noise, too, for other cameras.")] = False,
     scale: Annotated[bool, typer.Option(help="Vary the scale from 0.67 to 2.5.")] = True,
     mirror: Annotated[bool, typer.Option(help="Mirror at random.")] = True,
     rotation: Annotated[bool, typer.Option(help="Turn by random angles.")] = True,

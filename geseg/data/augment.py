@@ -29,8 +29,6 @@ SHARPNESS, NOISE = 1.0, 0.25
 """Largest share of its fine details that a patch loses or gets once more, and largest spread of the noise that is
 added; each to half of the patches. Most draws of noise are weak. What they bring, and what they cost, is in
 geseg/weights/EXPERIMENTS.md."""
-MIXING, BEND = 0.15, 0.12
-"""Spread of what each channel takes from each one, and of how far the response to light is bent, at most twice that."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,8 +49,7 @@ class Draws:
     `matrices` map output to input coordinates about the centre of the patch, in pixels; a normalised image x becomes
     gains * x, in the field of view plus shifts, `blotches` and the absolute values of `choroid`, these two
     stretched over the patch and the last one smoothed. What follows is the camera's, see `steps/camera.py`: `sharpness`
-    in [-1, 1], the spreads of fine and of coarse noise, at most one of which is not 0, the `seeds` to draw it from,
-    what the channels take from each other, and how far the response is bent.
+    in [-1, 1], the spreads of fine and of coarse noise, at most one of which is not 0, and the `seeds` to draw it from.
     """
 
     matrices: Float[np.ndarray, "b 2 2"]
@@ -63,8 +60,6 @@ class Draws:
     sharpness: Float[np.ndarray, " b"]
     noise: Float[np.ndarray, "b 2"]
     seeds: Int64[np.ndarray, " b"]
-    mixing: Float[np.ndarray, "b 3 3"]
-    bend: Float[np.ndarray, " b"]
 
 
 def draw(augmentation: Augmentation, seed: int, epoch: int, samples: Sequence[int]) -> Draws:
@@ -111,11 +106,8 @@ def _draw_camera(rng: np.random.Generator, varied: bool) -> dict[str, np.ndarray
     """The last fields of `Draws`: after all others, which are the same with and without them."""
     sharpness = rng.uniform(-SHARPNESS, SHARPNESS) * (rng.random() < 0.5)
     noise, fine = NOISE * rng.random() ** 2 * (rng.random() < 0.5), rng.random() < 0.5
-    mixing, bend = rng.normal(0, MIXING, (3, 3)), BEND * np.clip(rng.standard_normal(), -2, 2)
     return {
         "sharpness": np.array([sharpness * varied], np.float32),
         "noise": np.array([[noise * fine * varied, noise * (not fine) * varied]], np.float32),
         "seeds": rng.integers(2**63, size=1),
-        "mixing": np.array([np.eye(3) + mixing * varied], np.float32),
-        "bend": np.array([bend * varied], np.float32),
     }

@@ -28,8 +28,9 @@ INLINE void multiply(int outs, int wide, const Work *w, const Product *p, const 
 }
 
 INLINE void multiply_all(int outs, const Work *w, const Product *p, const REAL *weight, const int32_t *out, int width) {
+    const int most = 2 * outs <= MOST_OUTS && MOST_WIDE < 3 ? 3 : MOST_WIDE;  // few rows leave registers for a third vector
 #define CALL(wide, x) multiply(outs, wide, w, p, weight, out, x)
-    IN_CHUNKS(width, MOST_WIDE, CALL)
+    IN_CHUNKS(width, most, CALL)
 #undef CALL
 }
 

@@ -1,11 +1,10 @@
-"""What another camera would have made of a patch: sharper or softer, noisier, of other colours and another response.
+"""What another camera would have made of a patch: sharper or softer, and noisier.
 
 Stacks of such changes carried nets over to devices that they had not seen (Zhang et al. 2020, IEEE Transactions on
 Medical Imaging 39, "deep stacked transformation"). Their strengths are in `data/augment.py`, and what they brought and
 cost here in geseg/weights/EXPERIMENTS.md.
 """
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,27 +15,18 @@ SOFT, COARSE = (1, 4, 6, 4, 1), (1, 2, 1)
 """Binomials: how fine the details are that `sharpness` is about, and the grain of coarse noise."""
 COARSE_GAIN = 2.5
 """Gives coarse noise about the spread that was drawn: the binomial leaves 3/8 of it."""
-BRIGHTEST = 2.5
-"""Beyond as many standard deviations the response is not bent any further."""
 
 
 def change(image: Tensor, draws: Draws) -> Tensor:
-    """float32[B, 3, p, p] as other cameras would have it; in the order of the optics, the sensor and the software.
+    """float32[B, 3, p, p] as other cameras would have it; in the order of the optics and the sensor.
 
-    With s the `sharpness`, b(x) what x is around a pixel in the mean (`SOFT`), n noise, m the matrix `mixing` and a the
-    `bend`, x becomes y = m (x + s (x - b(x)) + n), and that y + a (y^2 - 1), where y^2 is at most `BRIGHTEST`^2. What
-    has drawn nothing is returned as it is.
+    With s the `sharpness`, b(x) what x is around a pixel in the mean (`SOFT`) and n noise, x becomes
+    x + s (x - b(x)) + n. What has drawn nothing is returned as it is.
     """
-    drawn = (draws.sharpness, draws.noise, draws.mixing - np.eye(3), draws.bend)
-    if not any(field.any() for field in drawn):
+    if not (draws.sharpness.any() or draws.noise.any()):
         return image
-    sharpness, mixing, bend = (
-        torch.from_numpy(t).to(image.device) for t in (draws.sharpness, draws.mixing, draws.bend)
-    )
-    image = image + sharpness[:, None, None, None] * (image - _smooth(image, SOFT))
-    image = image + _grain(draws, image)
-    image = torch.einsum("bij,bjhw->bihw", mixing, image)
-    return image + bend[:, None, None, None] * (image.clamp(-BRIGHTEST, BRIGHTEST) ** 2 - 1)
+    sharpness = torch.from_numpy(draws.sharpness).to(image.device)
+    return image + sharpness[:, None, None, None] * (image - _smooth(image, SOFT)) + _grain(draws, image)
 
 
 def _grain(draws: Draws, image: Tensor) -> Tensor:
