@@ -59,7 +59,7 @@ INLINE int index_of(int n, int mirrored, int difference, int i) {
     return alone(n, i) ? 2 * i + difference : first + (difference ? 3 - sine : sine);
 }
 
-// What makes the transform orthogonal, with that sign.
+// What the i-th number is multiplied by: it makes the transform orthogonal, and the sine of differences negative.
 INLINE REAL scale(int n, int mirrored, int difference, int i) {
     const REAL roots[] = {1, HALF_ROOT, (REAL)0.5, HALF_ROOT / 2, (REAL)0.25};  // of 1 / order
     const int order = (n == 8 ? 3 : n / 2) + mirrored;

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from geseg.native import library
-from geseg.native.library import LINE, MOST_OUTS, MOST_SIZE, MOST_TAPS, Map, Part, Product, Sparse
+from geseg.native.library import LINE, MOST_OUTS, MOST_TAPS, ROTATIONS, Map, Part, Product, Sparse
 from geseg.native.plan import Plan
 
 MOST_SCRATCH = 2**18
@@ -76,7 +76,8 @@ class SteerableLayer:
         layer.kernel_size, layer.filters = plan.filters.shape[1], len(plan.filters)
         layer.mirrored = plan.reflections
         assert layer.kernel_size <= MOST_TAPS, "larger kernels are learned by no net"
-        assert max(layer.in_size, layer.out_size) <= MOST_SIZE, "larger groups have no kernels"
+        assert layer.in_size in (1, layer.out_size), "fields are trivial or regular"
+        assert layer.out_size >> plan.reflections in ROTATIONS, "fourier.h knows no other groups"
         layer.extras, layer.relu = len(plan.extras), relu
         layer.filter = self._sparse(plan.filters.reshape(len(plan.filters), -1))
         layer.extra = self._sparse(plan.extras)

@@ -20,8 +20,10 @@ SETS = {1: "portable", 2: "AVX2", 3: "AVX-512"}
 """The instruction sets by number."""
 AVX2 = 2
 """From this one on the kernel is faster than what else computes convolutions."""
-LINE, MOST_TAPS, MOST_SIZE, MOST_OUTS = 16, 15, 16, 6
+LINE, MOST_TAPS, MOST_OUTS = 16, 15, 6
 """As in kernel.h."""
+ROTATIONS = (1, 2, 4, 8)
+"""Of groups, as fourier.h knows them."""
 NAME = "libgeseg.so"
 THREADS = "geseg-kernel"
 """How the names of its threads begin; they stay for the next layer."""
