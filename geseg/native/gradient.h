@@ -3,73 +3,68 @@
 #define GESEG_GRADIENT_H
 #include "planes.h"
 
-enum { MOST_SUMS = 4 };  // columns of a product whose sums are in registers at a time, however wide they are
-
-// Columns of a product with those beside that fill its last block.
-INLINE int padded(const Product *p) { return (p->features + MOST_SUMS - 1) / MOST_SUMS * MOST_SUMS; }
-
 static int64_t count_sums(const Layer *layer) {
     int64_t count = 0;
-    for (const Product *p = layer->product; p < layer->product + layer->products; p++) count += (int64_t)p->outs * padded(p);
+    for (const Product *p = layer->product; p < layer->product + layer->products; p++) count += (int64_t)p->outs * p->features;
     return count;
 }
 
-// A block of rows of a product. Columns beyond the last one repeat the first.
-INLINE void correlate(int outs, const Work *w, const Product *p, const int32_t *out, REAL *sums, const REAL *slope,
+// A block of rows of a product, and `many` columns of it from `first` on.
+INLINE void correlate(int outs, int many, const Work *w, int first, const int32_t *out, REAL *sums, const REAL *slope,
                       int width) {
-    for (int f = 0; f < p->features; f += MOST_WIDE, sums += MOST_WIDE * outs * LANES) {
-        vec sum[MOST_WIDE][MOST_OUTS];
-        for (int v = 0; v < MOST_WIDE; v++)
-            for (int o = 0; o < outs; o++) sum[v][o] = load(sums + (v * outs + o) * LANES);
-        for (int x = 0; x < width; x += LANES) {
-            vec in[MOST_WIDE];
+    vec sum[4][MOST_OUTS];
+    sums += (ptrdiff_t)first * outs * LANES;
+    for (int v = 0; v < many; v++)
+        for (int o = 0; o < outs; o++) sum[v][o] = load(sums + (v * outs + o) * LANES);
+    for (int x = 0; x < width; x += LANES) {
+        vec in[4];
 #pragma GCC unroll 4
-            for (int v = 0; v < MOST_WIDE; v++) in[v] = load(w->feature[f + v] + x);
+        for (int v = 0; v < many; v++) in[v] = load(w->feature[first + v] + x);
 #pragma GCC unroll 6
-            for (int o = 0; o < outs; o++) {
-                const vec one = load(slope + (ptrdiff_t)out[o] * w->pitch + x);
+        for (int o = 0; o < outs; o++) {
+            const vec one = load(slope + (ptrdiff_t)out[o] * w->pitch + x);
 #pragma GCC unroll 4
-                for (int v = 0; v < MOST_WIDE; v++) sum[v][o] += one * in[v];
-            }
+            for (int v = 0; v < many; v++) sum[v][o] += one * in[v];
         }
-        for (int v = 0; v < MOST_WIDE; v++)
-            for (int o = 0; o < outs; o++) store(sums + (v * outs + o) * LANES, sum[v][o]);
     }
+    for (int v = 0; v < many; v++)
+        for (int o = 0; o < outs; o++) store(sums + (v * outs + o) * LANES, sum[v][o]);
 }
 
-static void learn(const Work *w, const Product *p, REAL *sums, const REAL *slope, int width) {
-    for (int f = 0; f < padded(p); f++) w->feature[f] = w->plane[p->feature[f < p->features ? f : 0]];
+INLINE void correlate_all(int outs, const Work *w, int columns, const int32_t *out, REAL *sums, const REAL *slope,
+                          int width) {
+#define CALL(many, first) correlate(outs, many, w, first, out, sums, slope, width)
+    IN_CHUNKS(columns, MOST_WIDE, CALL)
+#undef CALL
+}
+
+static void learn(const Work *w, const Product *p, Fields fields, REAL *sums, const REAL *slope, int width) {
+    gather(w, p, fields);
     for (int b = 0; b < count_rows(p); b++) {
         const Rows rows = rows_of(p, b);
-        REAL *of_rows = sums + (ptrdiff_t)rows.first * padded(p) * LINE;
-#define CALL(outs) correlate(outs, w, p, p->out + rows.first, of_rows, slope, width)
+        const ptrdiff_t start = (ptrdiff_t)rows.first * p->features + (ptrdiff_t)first_column(w, p, fields) * rows.count;
+#define CALL(outs) \
+    correlate_all(outs, w, columns_of(w, p, fields), p->out + rows.first, sums + start * LANES, slope, width)
         WITH_OUTS(rows.count, CALL)
 #undef CALL
     }
 }
 
-// What a block of columns adds to the sums, whose planes and slopes are there.
-static void learn_block(const Work *w, Columns b) {
+// What some fields in a block of columns add to the sums, whose planes and slopes are there.
+static void learn_block(const Work *w, Fields fields, Columns b) {
     REAL *sums = w->sums;
     for (const Product *p = w->layer->product; p < w->layer->product + w->layer->products; p++) {
-        learn(w, p, sums, w->slopes + LINE + b.x, b.width);
-        sums += (ptrdiff_t)p->outs * padded(p) * LINE;
+        learn(w, p, fields, sums, w->slopes + LINE + b.x, b.width);
+        sums += (ptrdiff_t)p->outs * p->features * LANES;
     }
 }
 
 static void add_sums(const Work *w, REAL *slopes) {
-    const REAL *of_product = w->sums;
-    for (const Product *p = w->layer->product; p < w->layer->product + w->layer->products; p++) {
-        for (int b = 0; b < count_rows(p); b++) {
-            const Rows rows = rows_of(p, b);
-            const REAL *sums = of_product + (ptrdiff_t)rows.first * padded(p) * LINE;
-            for (int i = 0; i < rows.count * p->features; i++, sums += LANES) {
-                REAL sum = 0;
-                for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
-                *slopes++ = sum;
-            }
-        }
-        of_product += (ptrdiff_t)p->outs * padded(p) * LINE;
+    const REAL *sums = w->sums;
+    for (int64_t i = count_sums(w->layer); i > 0; i--, sums += LANES) {
+        REAL sum = 0;
+        for (int lane = 0; lane < LANES; lane++) sum += sums[lane];
+        *slopes++ = sum;
     }
 }
 #endif

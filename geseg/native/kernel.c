@@ -9,11 +9,20 @@
 
 // ---- Products ----
 
-INLINE void multiply(int outs, int wide, const Work *w, const Product *p, const REAL *weight, const int32_t *out, int x) {
+// A block of rows of a product, and the columns of some fields, added to those of fields before.
+typedef struct {
+    const REAL *weight;
+    const int32_t *out;
+    int columns, more;
+} Factors;
+
+INLINE void multiply(int outs, int wide, const Work *w, Factors by, int x) {
+    REAL *const to = w->irreps + x;
+    const REAL *weight = by.weight;
     vec sum[MOST_OUTS][4];
     for (int o = 0; o < outs; o++)
-        for (int v = 0; v < wide; v++) sum[o][v] = (vec){0};
-    for (int f = 0; f < p->features; f++, weight += outs) {
+        for (int v = 0; v < wide; v++) sum[o][v] = by.more ? load(to + (ptrdiff_t)by.out[o] * BLOCK + v * LANES) : (vec){0};
+    for (int f = 0; f < by.columns; f++, weight += outs) {
         const REAL *plane = w->feature[f] + x;
         vec in[4];
 #pragma GCC unroll 4
@@ -24,22 +33,23 @@ INLINE void multiply(int outs, int wide, const Work *w, const Product *p, const 
             for (int v = 0; v < wide; v++) sum[o][v] += weight[o] * in[v];
     }
     for (int o = 0; o < outs; o++)
-        for (int v = 0; v < wide; v++) store(w->irreps + (ptrdiff_t)out[o] * BLOCK + x + v * LANES, sum[o][v]);
+        for (int v = 0; v < wide; v++) store(to + (ptrdiff_t)by.out[o] * BLOCK + v * LANES, sum[o][v]);
 }
 
-INLINE void multiply_all(int outs, const Work *w, const Product *p, const REAL *weight, const int32_t *out, int width) {
+INLINE void multiply_all(int outs, const Work *w, Factors by, int width) {
     const int most = 2 * outs <= MOST_OUTS && MOST_WIDE < 3 ? 3 : MOST_WIDE;  // few rows leave registers for a third vector
-#define CALL(wide, x) multiply(outs, wide, w, p, weight, out, x)
-    IN_CHUNKS(width, most, CALL)
+#define CALL(wide, first) multiply(outs, wide, w, by, first * LANES)
+    IN_CHUNKS(width / LANES, most, CALL)
 #undef CALL
 }
 
-static void apply(const Work *w, const Product *p, int width) {
-    for (int f = 0; f < p->features; f++) w->feature[f] = w->plane[p->feature[f]];
+static void apply(const Work *w, const Product *p, Fields fields, int width) {
+    gather(w, p, fields);
     for (int b = 0; b < count_rows(p); b++) {
         const Rows rows = rows_of(p, b);
-        const REAL *weight = (const REAL *)p->weight + (ptrdiff_t)rows.first * p->features;
-#define CALL(outs) multiply_all(outs, w, p, weight, p->out + rows.first, width)
+        const ptrdiff_t start = (ptrdiff_t)rows.first * p->features + (ptrdiff_t)first_column(w, p, fields) * rows.count;
+        const Factors by = {(const REAL *)p->weight + start, p->out + rows.first, columns_of(w, p, fields), fields.first > 0};
+#define CALL(outs) multiply_all(outs, w, by, width)
         WITH_OUTS(rows.count, CALL)
 #undef CALL
     }
@@ -78,21 +88,29 @@ static void pool(const Work *w, int y) {
     }
 }
 
-// A block of columns of row y, whose planes are there.
+// A block of columns of row y, whose irreps are there.
 static void give_block(const Work *w, int y, Columns b) {
     const Layer *layer = w->layer;
-    for (int p = 0; p < layer->products; p++) apply(w, &layer->product[p], b.width);
     REAL *out = layer->out.data ? at(&layer->out, w->image, 0, y) + w->x0 + b.x : w->result + b.x;
     const ptrdiff_t channel = layer->out.data ? layer->out.channel : w->pitch;
     finish(w, out, channel, b.real);
     if (layer->head) add_up(w, out, channel, at(&layer->logits, w->image, 0, y) + w->x0 + b.x, b.real);
 }
 
+// What row y adds to the sums, if it learns, and the row itself where it is wanted: planes serve for both.
 static void make_row(const Work *w, int y) {
+    const Layer *layer = w->layer;
+    const int learns = layer->slope.map.data != NULL, gives = layer->out.data || !learns;
+    if (learns) fetch_part(w, &layer->slope, layer->out_size, y, w->slopes);
     for (int i = 0; i < count_blocks(w); i++) {
         const Columns b = block_of(w, i);
-        make_planes(w, y, b.x, b.width);
-        give_block(w, y, b);
+        for (int first = 0; first < layer->in_fields; first += w->fields) {
+            const Fields fields = fields_from(w, first);
+            make_planes(w, fields, y, b.x, b.width);
+            if (learns) learn_block(w, fields, b);
+            for (int p = 0; p < layer->products && gives; p++) apply(w, &layer->product[p], fields, b.width);
+        }
+        if (gives) give_block(w, y, b);
     }
 }
 
@@ -100,18 +118,6 @@ static void make_row(const Work *w, int y) {
 static void give_row(const Work *w, int y) {
     make_row(w, y);
     if (w->layer->pooled.data && y % 2) pool(w, y - 1);
-}
-
-// What row y adds to the sums, and the row itself where it is wanted: planes serve for both.
-static void learn_row(const Work *w, int y) {
-    const Layer *layer = w->layer;
-    fetch_part(w, &layer->slope, layer->out_size, y, w->slopes);
-    for (int i = 0; i < count_blocks(w); i++) {
-        const Columns b = block_of(w, i);
-        make_planes(w, y, b.x, b.width);
-        learn_block(w, b);
-        if (layer->out.data) give_block(w, y, b);
-    }
 }
 
 // ---- What is called ----
@@ -131,20 +137,22 @@ static REAL *take(Memory *memory, int64_t numbers) {
 // Memory of a layer for strips of at most `strip` columns.
 static void lay_out(const Layer *layer, int strip, Memory *memory, Work *w) {
     const int64_t channels = (int64_t)layer->in_fields * layer->in_size, pitch = strip + 2 * LINE;
-    const int64_t planes = layer->in_fields * ((int64_t)layer->in_size * layer->filters + layer->extras);
+    const int64_t own = (int64_t)layer->in_size * (layer->filters - 1) + layer->extras;  // planes of a field beside the ring's
     const int64_t outs = (int64_t)layer->out_fields * layer->out_size, per = sizeof(void *) / sizeof(REAL);
     const int learns = layer->slope.map.data != NULL;
     const int size = learns && layer->out_size > layer->in_size ? layer->out_size : layer->in_size;
-    const int64_t fit = PLANES / (planes - channels + 1) / LINE * LINE;
-    w->block = fit < 2 * LINE ? 2 * LINE : fit > BLOCK ? BLOCK : fit;
+    const int64_t columns = PLANES / (own + 1) / LINE * LINE, many = PLANES / (own + 1) / BLOCK;
+    w->block = columns < 2 * LINE ? 2 * LINE : columns > BLOCK ? BLOCK : columns;
+    w->fields = many < 1 ? 1 : many > layer->in_fields ? layer->in_fields : many;
+    const int64_t planes = w->fields * (own + layer->in_size);
     w->layer = layer;
     w->ring = take(memory, layer->kernel_size * channels * pitch);
     w->rows = take(memory, 2 * size * pitch);
-    w->responses = take(memory, (planes - channels) * BLOCK);
+    w->responses = take(memory, w->fields * own * BLOCK);
     w->irreps = take(memory, outs * BLOCK);
     w->result = take(memory, layer->out.data ? 0 : outs * pitch);
     w->plane = (const REAL **)take(memory, planes * (per ? per : 1));
-    w->feature = (const REAL **)take(memory, (planes + MOST_SUMS) * (per ? per : 1));
+    w->feature = (const REAL **)take(memory, planes * (per ? per : 1));
     w->slopes = take(memory, learns ? outs * pitch : 0);
     w->sums = take(memory, learns ? count_sums(layer) * LINE : 0);
 }
@@ -197,6 +205,6 @@ void JOIN(slopes_, SUFFIX)(const Layer *layer, int32_t image, int32_t first, int
     Work w = {.image = image}, before = {.image = image};
     lay_out_both(layer, scratch, &w, &before);
     memset(w.sums, 0, count_sums(layer) * LINE * sizeof(REAL));
-    each_row(&w, &before, first, last, learn_row);
+    each_row(&w, &before, first, last, make_row);
     add_sums(&w, slopes);
 }

@@ -28,7 +28,7 @@ typedef struct {  // a sparse matrix, row by row: the columns and values of row 
 
 typedef struct {  // outputs[o] = sum over f of weight[o][f] * planes[f]: one component of one irrep
     int32_t outs, features;
-    const int32_t *out, *feature;  // which plane of irreps each row is, and which plane each column
+    const int32_t *out, *feature;  // which plane of irreps each row is, and which plane each column; as many of each field
     const void *weight;            // blocks of rows, as even as can be, at most MOST_OUTS; each real[features][rows]
 } Product;
 

@@ -14,7 +14,7 @@ from geseg.native.plan import Plan
 
 MOST_SCRATCH = 2**18
 """Bytes that the rows of a strip should take: they stay in the second cache of current processors, with all else."""
-FEWEST_LINES = 6
+FEWEST_LINES = 12
 """Of a strip, about, however many channels there are: a line at either side is computed beside it."""
 
 

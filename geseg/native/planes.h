@@ -3,20 +3,48 @@
 #define GESEG_PLANES_H
 #include "input.h"
 
+// Three rows at a vector of columns: the sum and the difference of the outer two, and the middle one.
+typedef struct {
+    vec sum, difference, middle;
+} Column;
+
+INLINE Column column_at(const REAL *const *row, int x) {
+    const vec up = load(row[0] + x), down = load(row[2] + x);
+    return (Column){up + down, up - down, load(row[1] + x)};
+}
+
+#ifdef __AVX512F__
+// One column to the left, or to the right, of where `b` is, or `a`, which lies before it.
+#define ALIGN(a, b, by)                                                             \
+    (sizeof(REAL) == 4 ? (vec)_mm512_alignr_epi32((__m512i)(b), (__m512i)(a), (by) & 15) \
+                       : (vec)_mm512_alignr_epi64((__m512i)(b), (__m512i)(a), (by) & 7))
+#define BETWEEN(a, b, by) \
+    ((Column){ALIGN(a.sum, b.sum, by), ALIGN(a.difference, b.difference, by), ALIGN(a.middle, b.middle, by)})
+#endif
+
+INLINE void respond_at(const Layer *layer, Column left, Column here, Column right, REAL *out) {
+    const REAL even = layer->corner_even, odd = layer->corner_odd;
+    const vec across = left.middle + right.middle;
+    store(out, across + here.sum + even * (left.sum + right.sum));
+    store(out + BLOCK, here.sum - across);
+    store(out + 2 * BLOCK, left.middle - right.middle + odd * (left.sum - right.sum));
+    store(out + 3 * BLOCK, here.difference + odd * (left.difference + right.difference));
+    store(out + 4 * BLOCK, left.difference - right.difference);
+}
+
 // The six of a 3x3 kernel: centre, ring, cos 2a, d/dx, d/dy, sin 2a. The first is the ring's own row.
 INLINE void respond_3x3(const Layer *layer, const REAL *const *row, REAL *out, int width) {
-    const REAL even = layer->corner_even, odd = layer->corner_odd, *up = row[0], *mid = row[1], *down = row[2];
+#ifdef __AVX512F__  // a vector that is loaded from between two lines of the cache would take twice as long
+    Column left = column_at(row, -LANES), here = column_at(row, 0);
     for (int x = 0; x < width; x += LANES) {
-        const vec nw = load(up + x - 1), n = load(up + x), ne = load(up + x + 1);
-        const vec west = load(mid + x - 1), east = load(mid + x + 1);
-        const vec sw = load(down + x - 1), s = load(down + x), se = load(down + x + 1);
-        const vec across = west + east, along = n + s, right = ne + se, left = nw + sw, top = nw + ne, low = sw + se;
-        store(out + x, across + along + even * (left + right));
-        store(out + BLOCK + x, along - across);
-        store(out + 2 * BLOCK + x, west - east + odd * (left - right));
-        store(out + 3 * BLOCK + x, n - s + odd * (top - low));
-        store(out + 4 * BLOCK + x, nw - ne - (sw - se));
+        const Column right = column_at(row, x + LANES);
+        respond_at(layer, BETWEEN(left, here, LANES - 1), here, BETWEEN(here, right, 1), out + x);
+        left = here, here = right;
     }
+#else
+    for (int x = 0; x < width; x += LANES)
+        respond_at(layer, column_at(row, x - 1), column_at(row, x), column_at(row, x + 1), out + x);
+#endif
 }
 
 static void respond(const Layer *layer, const REAL *const *row, REAL *out, int width) {
@@ -50,17 +78,18 @@ static void add_planes(const Sparse *m, int r, const REAL *const *plane, REAL *o
     }
 }
 
-// Where the planes of all fields are, for `width` columns from x (of the strip) on in row y.
-static void make_planes(const Work *w, int y, int x, int width) {
+// Where the planes of some fields are, for `width` columns from x (of the strip) on in row y.
+static void make_planes(const Work *w, Fields fields, int y, int x, int width) {
     const Layer *layer = w->layer;
     const int k = layer->kernel_size, filters = layer->filters;
-    const REAL **plane = w->plane, *row[MOST_TAPS];
+    const REAL **plane = w->plane, *row[MOST_TAPS], *first[MOST_TAPS];
     REAL *out = w->responses;
-    for (int field = 0; field < layer->in_fields; field++) {
+    for (int i = 0; i < k; i++) first[i] = ring_row(w, y + i - k / 2) + LINE + x;
+    for (int field = fields.first; field < fields.last; field++) {
         const REAL **of_field = plane;
         for (int p = 0; p < layer->in_size; p++) {
-            const ptrdiff_t offset = ((ptrdiff_t)field * layer->in_size + p) * w->pitch + LINE + x;
-            for (int i = 0; i < k; i++) row[i] = ring_row(w, y + i - k / 2) + offset;
+            const ptrdiff_t channel = (ptrdiff_t)field * layer->in_size + p;
+            for (int i = 0; i < k; i++) row[i] = first[i] + channel * w->pitch;
             *plane++ = row[k / 2];
             if (layer->corner_even != 0 && layer->corner_odd != 0)
                 respond_3x3(layer, row, out, width);

@@ -4,11 +4,14 @@
 #include "kernel.h"
 #include <stddef.h>
 #include <string.h>
+#ifdef __AVX512F__
+#include <immintrin.h>
+#endif
 
 typedef REAL vec __attribute__((vector_size(VECTOR)));
 typedef WHOLE mask __attribute__((vector_size(VECTOR)));
 typedef REAL loose __attribute__((vector_size(VECTOR), aligned(sizeof(REAL)), may_alias));
-enum { LANES = VECTOR / sizeof(REAL), MOST_WIDE = VECTOR == 64 ? 4 : 2, BLOCK = 96, PLANES = 1 << 17 };
+enum { LANES = VECTOR / sizeof(REAL), MOST_WIDE = VECTOR == 64 ? 4 : 2, BLOCK = 192, PLANES = 1 << 16 };
 #define INLINE static inline __attribute__((always_inline))
 #define JOIN2(a, b) a##b
 #define JOIN(a, b) JOIN2(a, b)
@@ -18,15 +21,15 @@ typedef struct Work {
     const struct Work *before;  // of the layer before, if that is not a map
     int image;
     int x0, width;         // the strip: its first column, and columns, a multiple of LINE
-    int block;             // columns that are computed at a time
+    int block, fields;     // columns, and fields of the input, that are computed at a time
     int pitch;             // numbers of a row of the ring: the strip and a LINE at either side
     REAL *ring;            // [kernel_size][channels][pitch]
     REAL *rows;            // [2][in_size, or out_size if larger and learned][pitch]: a field as it comes, and in irreps
-    REAL *responses;       // [planes beside those of the ring][BLOCK]
+    REAL *responses;       // [planes of so many fields beside those of the ring][BLOCK]
     REAL *irreps;          // [out channels][BLOCK]
     REAL *result;          // [out channels][pitch]: a row, where there is no map to write to
-    const REAL **plane;    // [in_fields][in_size * filters + extras]
-    const REAL **feature;  // [planes]
+    const REAL **plane;    // [fields][in_size * filters + extras]
+    const REAL **feature;  // [planes]: those of a product, one after the other
     REAL *slopes;          // [out channels][pitch]: a row of the slope, in irreps
     REAL *sums;            // of a gradient, per weight a vector whose sum it is
 } Work;
@@ -42,16 +45,16 @@ INLINE void store(REAL *p, vec v) { *(loose *)p = v; }
 INLINE vec positive(vec v) { return (vec)((mask)v & ~(v <= 0)); }
 INLINE REAL larger(REAL a, REAL b) { return a > b || a != a ? a : b; }
 
-// Does `call(wide, x)` for chunks of at most `most` vectors, as even as can be, that make up `width` numbers.
-#define IN_CHUNKS(width, most, call)                                               \
-    for (int x = 0, left = (width) / LANES; left > 0;) {                           \
-        const int many = (left + (most) - 1) / (most), wide = (left + many - 1) / many; \
-        if ((most) > 3 && wide == 4) call(4, x);                                   \
-        else if ((most) > 2 && wide == 3) call(3, x);                              \
-        else if (wide == 2) call(2, x);                                            \
-        else call(1, x);                                                           \
-        x += wide * LANES;                                                         \
-        left -= wide;                                                              \
+// Does `call(many, first)`, `many` a constant, for chunks of at most `most`, as even as can be, that make up `all`.
+#define IN_CHUNKS(all, most, call)                                                   \
+    for (int first = 0, left = (all); left > 0;) {                                   \
+        const int chunks = (left + (most) - 1) / (most), many = (left + chunks - 1) / chunks; \
+        if ((most) > 3 && many == 4) call(4, first);                                 \
+        else if ((most) > 2 && many == 3) call(3, first);                            \
+        else if (many == 2) call(2, first);                                          \
+        else call(1, first);                                                         \
+        first += many;                                                               \
+        left -= many;                                                                \
     }
 
 // A block of columns of a strip: the first one, how many, and how many of them are in the image.
@@ -65,6 +68,28 @@ INLINE Columns block_of(const Work *w, int block) {
     const int blocks = count_blocks(w), lines = w->width / LINE, x = lines * block / blocks * LINE;
     const int width = lines * (block + 1) / blocks * LINE - x, left = w->layer->width - w->x0 - x;
     return (Columns){x, width, left < width ? left : width};
+}
+
+// Fields of the input that are computed together: first .. last - 1.
+typedef struct {
+    int first, last;
+} Fields;
+
+INLINE Fields fields_from(const Work *w, int first) {
+    const int all = w->layer->in_fields;
+    return (Fields){first, first + w->fields < all ? first + w->fields : all};
+}
+
+// How many columns of a product belong to some fields, and the first one.
+INLINE int columns_of(const Work *w, const Product *p, Fields f) {
+    return p->features / w->layer->in_fields * (f.last - f.first);
+}
+
+INLINE int first_column(const Work *w, const Product *p, Fields f) { return p->features / w->layer->in_fields * f.first; }
+
+// Brings their planes together.
+INLINE void gather(const Work *w, const Product *p, Fields f) {
+    for (int i = 0; i < columns_of(w, p, f); i++) w->feature[i] = w->plane[p->feature[i]];
 }
 
 // A block of rows of a product: the first one, and how many.

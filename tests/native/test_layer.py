@@ -70,6 +70,15 @@ def test_it_is_the_dense_convolution(
         np.testing.assert_allclose(found, expected, atol=TOLERANCE[dtype])
 
 
+@pytest.mark.parametrize("instructions", SETS)
+@pytest.mark.parametrize(("name", "fields"), [("c4", 29), ("c8", 9), ("d4", 15), ("d8", 5)])
+def test_fields_are_computed_a_few_at_a_time(name: str, fields: int, instructions: int) -> None:
+    conv, x = a_conv(name, "regular", fields, 4), images(1, fields * Group.parse(name).order, 6, 230)
+    expected = conv(torch.from_numpy(x)).relu().numpy()
+    found = run(a_layer(conv, name), [Input(map_of(x), fields)], expected.shape, instructions=instructions)
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE[np.float64])
+
+
 @pytest.mark.parametrize("name", ["c8", "d4"])
 def test_threads_and_strips_change_not_a_bit(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     conv = a_conv(name, "regular", 3, 4)
@@ -77,6 +86,7 @@ def test_threads_and_strips_change_not_a_bit(name: str, monkeypatch: pytest.Monk
     one = run(layer, [Input(map_of(x), 3)], (3, 32, 133, 310))
     np.testing.assert_array_equal(run(layer, [Input(map_of(x), 3)], one.shape, threads=3), one)
     monkeypatch.setattr(layers, "MOST_SCRATCH", 1)
+    monkeypatch.setattr(layers, "FEWEST_LINES", 6)
     assert layer._strip(310, 24) == 80
     np.testing.assert_array_equal(run(layer, [Input(map_of(x), 3)], one.shape, threads=2), one)
 

@@ -25,8 +25,10 @@ CASES = (
     ("d2", "trivial", 3, 3, 2), ("d2", "regular", 3, 2, 2), ("d4", "trivial", 3, 3, 3), ("d4", "regular", 3, 3, 4),
     ("d8", "trivial", 3, 3, 1), ("d8", "regular", 3, 1, 2), ("d8", "regular", 3, 2, 1),
     ("c4", "regular", 5, 2, 1), ("c4", "regular", 3, 1, 2), ("d4", "regular", 1, 2, 3), ("d4", "regular", 5, 3, 1),
+    ("d4", "regular", 3, 8, 2), ("d8", "regular", 3, 5, 3),
 )  # fmt: skip
-"""Group, fields of the input, kernel size, and how many fields: products of one to eight rows, and so of all blocks.
+"""Group, fields of the input, kernel size, and how many fields: products of one to eight rows, and so of all blocks,
+and more fields than are computed at a time.
 
 The second layer of a group can read the first one, which the kernel may do without maps in between.
 """

@@ -16,9 +16,11 @@ pytestmark = pytest.mark.usefixtures("needs_kernel")
 GROUPS = bases.GROUPS
 
 
-def a_conv(name: str, rep: bases.Rep = "regular", kernel_size: int = 3, bias: bool = False) -> SteerableConv2d:
+def a_conv(
+    name: str, rep: bases.Rep = "regular", kernel_size: int = 3, bias: bool = False, fields: int = 3
+) -> SteerableConv2d:
     torch.manual_seed(0)
-    conv = SteerableConv2d(Group.parse(name), Fields(3, rep), Fields(2, "regular"), kernel_size, bias).double()
+    conv = SteerableConv2d(Group.parse(name), Fields(fields, rep), Fields(2, "regular"), kernel_size, bias).double()
     if conv.bias is not None:
         torch.nn.init.normal_(conv.bias)
     return conv
@@ -64,6 +66,18 @@ def test_gradients_are_those_of_the_dense_path(name: str, rep: bases.Rep, kernel
         slope = torch.randn(3, 2 * dense.out_size, height, width, dtype=torch.double)
         check_same(learned(kernel, [x], slope), learned(dense, [x], slope))
     assert uses == ["run", "learn"] * 3, "the gradient of the input comes with that of the weights"
+
+
+@pytest.mark.parametrize(("name", "fields"), [("c4", 29), ("c8", 9), ("d4", 15), ("d8", 5)])
+def test_gradients_of_fields_that_come_a_few_at_a_time(name: str, fields: int, uses: list[str]) -> None:
+    dense = a_conv(name, fields=fields)
+    kernel = copy.deepcopy(dense)
+    kernel.kernelised = training.Convolution(kernel)
+    order = Group.parse(name).order
+    x = torch.randn(2, fields * order, 6, 230, dtype=torch.double, requires_grad=True)
+    slope = torch.randn(2, 2 * order, 6, 230, dtype=torch.double)
+    check_same(learned(kernel, [x], slope), learned(dense, [x], slope))
+    assert uses == ["run", "learn"], "the kernel did it"
 
 
 @pytest.mark.parametrize("upsampled", [(False, True), (True, False), (True, True)])
