@@ -87,7 +87,7 @@ INLINE int columns_of(const Work *w, const Product *p, Fields f) {
 
 INLINE int first_column(const Work *w, const Product *p, Fields f) { return p->features / w->layer->in_fields * f.first; }
 
-// Brings their planes together.
+// Brings their planes together, whose places are those of as many first fields.
 INLINE void gather(const Work *w, const Product *p, Fields f) {
     for (int i = 0; i < columns_of(w, p, f); i++) w->feature[i] = w->plane[p->feature[i]];
 }
