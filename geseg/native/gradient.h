@@ -42,9 +42,8 @@ static void learn(const Work *w, const Product *p, Fields fields, REAL *sums, co
     gather(w, p, fields);
     for (int b = 0; b < count_rows(p); b++) {
         const Rows rows = rows_of(p, b);
-        const ptrdiff_t start = (ptrdiff_t)rows.first * p->features + (ptrdiff_t)first_column(w, p, fields) * rows.count;
-#define CALL(outs) \
-    correlate_all(outs, w, columns_of(w, p, fields), p->out + rows.first, sums + start * LANES, slope, width)
+        REAL *own = sums + start_of(w, p, rows, fields) * LANES;
+#define CALL(outs) correlate_all(outs, w, columns_of(w, p, fields), p->out + rows.first, own, slope, width)
         WITH_OUTS(rows.count, CALL)
 #undef CALL
     }

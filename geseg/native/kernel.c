@@ -47,8 +47,8 @@ static void apply(const Work *w, const Product *p, Fields fields, int width) {
     gather(w, p, fields);
     for (int b = 0; b < count_rows(p); b++) {
         const Rows rows = rows_of(p, b);
-        const ptrdiff_t start = (ptrdiff_t)rows.first * p->features + (ptrdiff_t)first_column(w, p, fields) * rows.count;
-        const Factors by = {(const REAL *)p->weight + start, p->out + rows.first, columns_of(w, p, fields), fields.first > 0};
+        const REAL *weight = (const REAL *)p->weight + start_of(w, p, rows, fields);
+        const Factors by = {weight, p->out + rows.first, columns_of(w, p, fields), fields.first > 0};
 #define CALL(outs) multiply_all(outs, w, by, width)
         WITH_OUTS(rows.count, CALL)
 #undef CALL

@@ -80,12 +80,10 @@ INLINE Fields fields_from(const Work *w, int first) {
     return (Fields){first, first + w->fields < all ? first + w->fields : all};
 }
 
-// How many columns of a product belong to some fields, and the first one.
+// How many columns of a product belong to some fields.
 INLINE int columns_of(const Work *w, const Product *p, Fields f) {
     return p->features / w->layer->in_fields * (f.last - f.first);
 }
-
-INLINE int first_column(const Work *w, const Product *p, Fields f) { return p->features / w->layer->in_fields * f.first; }
 
 // Brings their planes together, whose places are those of as many first fields.
 INLINE void gather(const Work *w, const Product *p, Fields f) {
@@ -102,6 +100,11 @@ INLINE int count_rows(const Product *p) { return (p->outs + MOST_OUTS - 1) / MOS
 INLINE Rows rows_of(const Product *p, int block) {
     const int blocks = count_rows(p), each = p->outs / blocks, more = p->outs % blocks;
     return (Rows){block * each + (block < more ? block : more), each + (block < more)};
+}
+
+// Where the weights of such a block begin that belong to some fields.
+INLINE ptrdiff_t start_of(const Work *w, const Product *p, Rows rows, Fields f) {
+    return (ptrdiff_t)rows.first * p->features + (ptrdiff_t)columns_of(w, p, (Fields){0, f.first}) * rows.count;
 }
 
 // Does `call(outs)` with a constant in place of a number of rows.

@@ -111,6 +111,7 @@ def test_it_does_what_a_block_of_the_net_does(
 ) -> None:
     """Two parts, one of them upsampled; a layer that feeds the next one row by row; pooling, and a head."""
     monkeypatch.setattr(layers, "MOST_SCRATCH", scratch)
+    monkeypatch.setattr(layers, "FEWEST_LINES", 6)
     height, width = shape
     skip, low = images(2, 16, height, width), images(2, 24, height // 2, width // 2)
     first, second = a_conv("d4", "regular", 5, 2), a_conv("d4", "regular", 2, 3)
