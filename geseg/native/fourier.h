@@ -9,11 +9,6 @@
 
 #define HALF_ROOT ((REAL)0.70710678118654752440)  // cos(pi / 4)
 
-INLINE void butterfly(vec *one, vec *two) {
-    const vec sum = *one + *two;
-    *two = *one - *two, *one = sum;
-}
-
 // n points become cos 0, cos 1, sin 1, .., cos n / 2: even frequencies are those of x[k] + x[k + n / 2].
 INLINE void analyse(int n, vec *x) {
     for (int k = 0; k < n / 2; k++) butterfly(&x[k], &x[k + n / 2]);

@@ -11,6 +11,9 @@ enum { MOST_TAPS = 15 };  // of a kernel, along a side
 enum { MOST_SIZE = 16 };  // channels of a field
 enum { MOST_OUTS = 6 };   // rows of a product that are computed at a time: their sums stay in registers
 
+enum { ALONE, FIRST, BOTH, SECOND };  // a channel by itself, with the next one, of which FIRST harmonics are summed or BOTH,
+                                      // or the next one itself
+
 typedef struct {
     void *data;  // or null
     int64_t image, channel, row;  // distances, in numbers
@@ -41,7 +44,8 @@ typedef struct Layer {
     int32_t parts, products, strip;        // strip: columns that a thread works on at a time, a multiple of LINE
     const Part *part;
     Sparse filter, extra;
-    double corner_even, corner_odd;  // if both are not 0, the filters are those of 3x3 kernels that kernel.c knows
+    const int32_t *pairing;  // or null; of each channel of a field, if filters and sums are those that planes.h knows
+    double even, odd;        // corners of these filters
     const Product *product;
     const void *bias;  // real[out_fields], of all channels of a field
     int32_t relu;

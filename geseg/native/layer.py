@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
-from geseg.native import library
+from geseg.native import library, pairs
 from geseg.native.library import LINE, MOST_OUTS, MOST_TAPS, ROTATIONS, Map, Part, Product, Sparse
 from geseg.native.plan import Plan
 
@@ -68,6 +68,7 @@ class SteerableLayer:
         dtype: type = np.float32,
         relu: bool = True,
     ) -> None:
+        plan, known = pairs.find(plan)
         self._plan, self._dtype, self._kept = plan, dtype, list[object]()
         self.out_fields, self.in_fields, _ = weights.shape
         layer = self._layer = library.Layer()
@@ -81,7 +82,8 @@ class SteerableLayer:
         layer.extras, layer.relu = len(plan.extras), relu
         layer.filter = self._sparse(plan.filters.reshape(len(plan.filters), -1))
         layer.extra = self._sparse(plan.extras)
-        layer.corner_even, layer.corner_odd = _corners(plan.filters)
+        if known:
+            layer.even, layer.odd, layer.pairing = known.even, known.odd, self._keep(known.pairing)
         bias = np.zeros(self.out_fields) if bias is None else bias
         layer.bias = self._keep(np.asarray(bias, dtype))
         self._places, self._scales = _pack(plan, self.out_fields, self.in_fields)
@@ -222,16 +224,3 @@ def _pack(plan: Plan, out_fields: int, in_fields: int) -> tuple[Int[np.ndarray, 
         places += [block.T.ravel() for block in blocks]
         scales += [np.repeat(np.tile(component.scales, in_fields), len(block)) for block in blocks]
     return np.concatenate(places), np.concatenate(scales)
-
-
-def _corners(filters: Float[np.ndarray, "s k k"]) -> tuple[float, float]:
-    """The two numbers that tell all filters of 3x3 kernels, or zeros if these are others."""
-    if filters.shape != (6, 3, 3):
-        return 0.0, 0.0
-    even, odd = float(filters[1][0, 0]), float(filters[3][0, 0])
-    side = np.array([1.0, 0, -1])
-    ramp = np.outer([odd, 1, odd], side)
-    ring = np.array([[even, 1, even], [1, 0, 1], [even, 1, even]])
-    waves = np.array([[0, 1, 0], [-1, 0, -1], [0, 1, 0]]), np.outer(side, side)
-    known = [np.outer([0, 1, 0], [0, 1, 0]), ring, waves[0], ramp, ramp.T, waves[1]]
-    return (even, odd) if np.allclose(filters, known, atol=1e-12) else (0.0, 0.0)

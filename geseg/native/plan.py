@@ -149,14 +149,21 @@ def _components(
     for d in range(irrep.size):
         planes, scales = [], []
         for row in solutions[:, d]:
-            (terms,) = np.nonzero(row)
-            if len(terms) != 1:
-                extras.append(row)
-            planes.append(terms[0] if len(terms) == 1 else len(row) + len(extras) - 1)
-            scales.append(row[terms[0]] if len(terms) == 1 else 1.0)
+            terms = np.flatnonzero(row)
+            scales.append(row[terms[0]])
+            planes.append(terms[0] if len(terms) == 1 else len(row) + _place(row / row[terms[0]], extras))
         rows = tuple(irrep.first + m * irrep.size + d for m in range(irrep.copies))
         found.append(Component(rows, np.array(planes, int), np.array(scales), start))
     return found
+
+
+def _place(row: Float64[np.ndarray, " qs"], rows: list[np.ndarray]) -> int:
+    """Which of some rows it is; it becomes the last one if it is new."""
+    for place, other in enumerate(rows):
+        if np.abs(row - other).max() < SMALL:
+            return place
+    rows.append(row)
+    return len(rows) - 1
 
 
 def reduced(rows: Float64[np.ndarray, "n m"]) -> Float64[np.ndarray, "r m"]:

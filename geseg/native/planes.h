@@ -8,7 +8,7 @@ typedef struct {
     vec sum, difference, middle;
 } Column;
 
-INLINE Column column_at(const REAL *const *row, int x) {
+INLINE Column column_at(const REAL *const *row, ptrdiff_t x) {
     const vec up = load(row[0] + x), down = load(row[2] + x);
     return (Column){up + down, up - down, load(row[1] + x)};
 }
@@ -22,32 +22,63 @@ INLINE Column column_at(const REAL *const *row, int x) {
     ((Column){ALIGN(a.sum, b.sum, by), ALIGN(a.difference, b.difference, by), ALIGN(a.middle, b.middle, by)})
 #endif
 
-INLINE void respond_at(const Layer *layer, Column left, Column here, Column right, REAL *out) {
-    const REAL even = layer->corner_even, odd = layer->corner_odd;
+// What the filters of a 3x3 kernel give beside the centre, which is the ring's own row: ring, cos 2a, d/dx, d/dy, sin 2a.
+typedef struct {
+    vec ring, cos2, dx, dy, sin2;
+} Responses;
+
+INLINE Responses respond_at(const Layer *layer, Column left, Column here, Column right) {
+    const REAL even = layer->even, odd = layer->odd;
     const vec across = left.middle + right.middle;
-    store(out, across + here.sum + even * (left.sum + right.sum));
-    store(out + BLOCK, here.sum - across);
-    store(out + 2 * BLOCK, left.middle - right.middle + odd * (left.sum - right.sum));
-    store(out + 3 * BLOCK, here.difference + odd * (left.difference + right.difference));
-    store(out + 4 * BLOCK, left.difference - right.difference);
+    return (Responses){
+        .ring = across + here.sum + even * (left.sum + right.sum),
+        .cos2 = here.sum - across,
+        .dx = left.middle - right.middle + odd * (left.sum - right.sum),
+        .dy = here.difference + odd * (left.difference + right.difference),
+        .sin2 = left.difference - right.difference,
+    };
 }
 
-// The six of a 3x3 kernel: centre, ring, cos 2a, d/dx, d/dy, sin 2a. The first is the ring's own row.
-INLINE void respond_3x3(const Layer *layer, const REAL *const *row, REAL *out, int width) {
+// What the harmonics of two channels make together (see pairs.py).
+INLINE void pair_up(const Layer *layer, int pairing, Responses *p, Responses *q) {
+    const REAL even = layer->even;
+    butterfly(&p->dx, &q->dy), butterfly(&p->dy, &q->dx);
+    if (pairing == FIRST) return;
+    p->sin2 *= even, q->sin2 *= even;
+    butterfly(&p->cos2, &q->sin2), butterfly(&p->sin2, &q->cos2);
+}
+
+INLINE void give(Responses r, REAL *out) {
+    store(out, r.ring), store(out + BLOCK, r.cos2), store(out + 2 * BLOCK, r.dx), store(out + 3 * BLOCK, r.dy);
+    store(out + 4 * BLOCK, r.sin2);
+}
+
+// One channel, or a pair that lies `pitch` numbers apart.
+INLINE void respond_3x3(const Layer *layer, int pairing, const REAL *const *row, ptrdiff_t pitch, REAL *out, int width) {
+    const int channels = pairing == ALONE ? 1 : 2;
+    Responses found[2];
 #ifdef __AVX512F__  // a vector that is loaded from between two lines of the cache would take twice as long
-    Column left = column_at(row, -LANES), here = column_at(row, 0);
-    for (int x = 0; x < width; x += LANES) {
-        const Column right = column_at(row, x + LANES);
-        respond_at(layer, BETWEEN(left, here, LANES - 1), here, BETWEEN(here, right, 1), out + x);
-        left = here, here = right;
-    }
-#else
-    for (int x = 0; x < width; x += LANES)
-        respond_at(layer, column_at(row, x - 1), column_at(row, x), column_at(row, x + 1), out + x);
+    Column left[2], here[2];
+    for (int c = 0; c < channels; c++)
+        left[c] = column_at(row, c * pitch - LANES), here[c] = column_at(row, c * pitch);
 #endif
+    for (int x = 0; x < width; x += LANES) {
+        for (int c = 0; c < channels; c++) {
+            const ptrdiff_t at = c * pitch + x;
+#ifdef __AVX512F__
+            const Column right = column_at(row, at + LANES);
+            found[c] = respond_at(layer, BETWEEN(left[c], here[c], LANES - 1), here[c], BETWEEN(here[c], right, 1));
+            left[c] = here[c], here[c] = right;
+#else
+            found[c] = respond_at(layer, column_at(row, at - 1), column_at(row, at), column_at(row, at + 1));
+#endif
+        }
+        if (pairing != ALONE) pair_up(layer, pairing, &found[0], &found[1]);
+        for (int c = 0; c < channels; c++) give(found[c], out + (ptrdiff_t)c * 5 * BLOCK + x);
+    }
 }
 
-static void respond(const Layer *layer, const REAL *const *row, REAL *out, int width) {
+static void respond_any(const Layer *layer, const REAL *const *row, REAL *out, int width) {
     const int k = layer->kernel_size, reach = k / 2;
     const REAL *value = layer->filter.value;
     for (int f = 1; f < layer->filters; f++)
@@ -61,16 +92,18 @@ static void respond(const Layer *layer, const REAL *const *row, REAL *out, int w
         }
 }
 
+// What channel p of a field gives, and the one after it if they are a pair.
+static void respond(const Layer *layer, int p, const REAL *const *row, ptrdiff_t pitch, REAL *out, int width) {
+    if (!layer->pairing) respond_any(layer, row, out, width);
+    else if (layer->pairing[p] == ALONE) respond_3x3(layer, ALONE, row, pitch, out, width);
+    else if (layer->pairing[p] == FIRST) respond_3x3(layer, FIRST, row, pitch, out, width);
+    else if (layer->pairing[p] == BOTH) respond_3x3(layer, BOTH, row, pitch, out, width);
+}
+
 // The sum that row r of a matrix makes of planes.
 static void add_planes(const Sparse *m, int r, const REAL *const *plane, REAL *out, int width) {
     const int first = m->start[r], last = m->start[r + 1];
     const REAL *value = m->value;
-    if (last == first + 2) {  // as all sums of 3x3 kernels
-        const REAL *one = plane[m->column[first]], *two = plane[m->column[first + 1]];
-        const REAL of_one = value[first], of_two = value[first + 1];
-        for (int x = 0; x < width; x += LANES) store(out + x, of_one * load(one + x) + of_two * load(two + x));
-        return;
-    }
     for (int x = 0; x < width; x += LANES) {
         vec sum = {0};
         for (int i = first; i < last; i++) sum += value[i] * load(plane[m->column[i]] + x);
@@ -91,10 +124,7 @@ static void make_planes(const Work *w, Fields fields, int y, int x, int width) {
             const ptrdiff_t channel = (ptrdiff_t)field * layer->in_size + p;
             for (int i = 0; i < k; i++) row[i] = first[i] + channel * w->pitch;
             *plane++ = row[k / 2];
-            if (layer->corner_even != 0 && layer->corner_odd != 0)
-                respond_3x3(layer, row, out, width);
-            else
-                respond(layer, row, out, width);
+            respond(layer, p, row, w->pitch, out, width);
             for (int f = 1; f < filters; f++, out += BLOCK) *plane++ = out;
         }
         for (int e = 0; e < layer->extras; e++, out += BLOCK) {

@@ -41,6 +41,12 @@ static REAL *at(const Map *map, int image, int channel, int row) {
 INLINE vec load(const REAL *p) { return *(const loose *)p; }
 INLINE void store(REAL *p, vec v) { *(loose *)p = v; }
 
+// The sum and the difference take their places.
+INLINE void butterfly(vec *one, vec *two) {
+    const vec sum = *one + *two;
+    *two = *one - *two, *one = sum;
+}
+
 // What is not a number stays so.
 INLINE vec positive(vec v) { return (vec)((mask)v & ~(v <= 0)); }
 INLINE REAL larger(REAL a, REAL b) { return a > b || a != a ? a : b; }

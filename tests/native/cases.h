@@ -80,7 +80,8 @@ static int read_case(Case *c) {
     int32_t *const sizes[] = {&l->in_size,     &l->out_size, &l->in_fields, &l->out_fields, &l->mirrored,
                               &l->kernel_size, &l->filters,  &l->extras,    &l->products,   &l->relu};
     for (size_t i = 0; i < COUNT(sizes); i++) *sizes[i] = (int32_t)number();
-    l->corner_even = number(), l->corner_odd = number(), l->head_bias = number();
+    l->even = number(), l->odd = number(), l->head_bias = number();
+    l->pairing = number() ? whole(l->in_size) : NULL;
     l->filter = sparse(l->filters), l->extra = sparse(l->extras);
     Product *product = allocate(l->products * sizeof(Product));
     for (int i = 0; i < l->products; i++) {

@@ -25,7 +25,7 @@ CASES = (
     ("d2", "trivial", 3, 3, 2), ("d2", "regular", 3, 2, 2), ("d4", "trivial", 3, 3, 3), ("d4", "regular", 3, 3, 4),
     ("d8", "trivial", 3, 3, 1), ("d8", "regular", 3, 1, 2), ("d8", "regular", 3, 2, 1),
     ("c4", "regular", 5, 2, 1), ("c4", "regular", 3, 1, 2), ("d4", "regular", 1, 2, 3), ("d4", "regular", 5, 3, 1),
-    ("d4", "regular", 3, 8, 2), ("d8", "regular", 3, 5, 3),
+    ("d4", "regular", 3, 9, 2), ("d8", "regular", 3, 5, 3),
 )  # fmt: skip
 """Group, fields of the input, kernel size, and how many fields: products of one to eight rows, and so of all blocks,
 and more fields than are computed at a time.
@@ -72,8 +72,8 @@ def written(case: tuple[str, str, int, int, int]) -> str:
     """A layer as test_kernel.c reads it."""
     layer, alive, bias, dense = captured(case)
     numbers = [layer.in_size, layer.out_size, layer.in_fields, layer.out_fields, layer.mirrored, layer.kernel_size,
-               layer.filters, layer.extras, layer.products, layer.relu, layer.corner_even, layer.corner_odd,
-               0.25]  # fmt: skip
+               layer.filters, layer.extras, layer.products, layer.relu, layer.even, layer.odd, 0.25,
+               bool(layer.pairing), *at(layer.pairing, ctypes.c_int32, layer.in_size)]  # fmt: skip
     numbers += [*sparse(layer.filter, layer.filters), *sparse(layer.extra, layer.extras)]
     for i in range(layer.products):
         product = layer.product[i]
