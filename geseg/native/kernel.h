@@ -11,8 +11,9 @@ enum { MOST_TAPS = 15 };  // of a kernel, along a side
 enum { MOST_SIZE = 16 };  // channels of a field
 enum { MOST_OUTS = 6 };   // rows of a product that are computed at a time: their sums stay in registers
 
-enum { ALONE, FIRST, BOTH, SECOND };  // a channel by itself, with the next one, of which FIRST harmonics are summed or BOTH,
-                                      // or the next one itself
+// How a channel of a 3x3 layer is computed: by itself; with the next one, adding up their FIRST harmonics, or these and the
+// second ones (pairs.py); or as the second of a pair, which is done already.
+enum { ALONE, FIRST, BOTH, SECOND };
 
 typedef struct {
     void *data;  // or null
