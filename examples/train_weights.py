@@ -3,9 +3,9 @@
     python examples/train_weights.py drive/ stare/ chasedb1/ hrf/ -o weights/
 
 The recipe of geseg/weights/README.md, from one seed: on the same machine and threads the same weights, bit for bit.
-Three cycles of the learning rate, each from the weights of the one before; the last one varies the camera, too. Stopped,
-the same command goes on where it was. On two CPU cores the first two took 45 minutes (AVX-512 and bfloat16), the third 33
-(AVX2, beside other work).
+Three cycles of the learning rate, each from the weights of the one before; the last one varies the camera, too.
+Stopped, the same command goes on where it was. On two CPU cores the first two took 45 minutes (AVX-512 and bfloat16),
+the third one 33 (AVX2, beside other work).
 """
 
 import argparse
