@@ -28,6 +28,7 @@ from studies import grid, scoring, training
 from studies.grid import Record
 from studies.training import Sides
 
+from geseg.data.augment import Augmentation
 from geseg.data.patchfile import PatchFile
 from geseg.data.samples import Sample
 from geseg.errors import ConfigError, GesegError
@@ -61,8 +62,8 @@ def main() -> None:
     parser.add_argument("--group", default="d4", help="default: %(default)s")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of the training people (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4, 4], help="of each cycle (default: 8 4 4)")
-    parser.add_argument("--camera", type=int, default=1, help="last cycles that vary the camera (default: 1)")
+    parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
+    parser.add_argument("--camera", action="store_true", help="vary the camera, too, as geseg train --camera does")
     numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
@@ -118,12 +119,13 @@ def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, st
         out=run,
         group=args.group,
         params=args.params,
+        augmentation=Augmentation(camera=args.camera),
         overwrite=True,  # of what was stopped before it could be scored
         batch_size=args.batch_size,
         seed=part.seed,
         device=args.device,
     )
-    steps = training.run_cycles(recipe, args.epochs, args.camera)
+    steps = training.run_cycles(recipe, args.epochs)
     model = models.load(run, device=args.device)
     with PatchFile.open(patches) as file:
         figures = scoring.score(file.whole("test"), model.segmenter.whole, model.threshold)

@@ -1,6 +1,7 @@
 """The trainings of a study: which nets, on which images, for how long."""
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -137,23 +138,19 @@ def run(config: TrainConfig) -> int:
         return int(json.loads(file.metadata()["geseg"])["steps"])
 
 
-def run_cycles(config: TrainConfig, epochs: Sequence[int], camera: int = 0) -> int:
+def run_cycles(config: TrainConfig, epochs: Sequence[int]) -> int:
     """Train in cycles of so many epochs, each from the weights of the one before; how many steps they took in all.
 
-    A cycle draws its own order and augmentations, with the seed after that of the one before. The last `camera` cycles
-    vary the camera, too.
+    A cycle draws its own order and augmentations, with the seed after that of the one before.
 
     The last one writes the run folder of `config`, those before it folders beside it: weights-1, weights-2, weights.
     """
     assert config.out is not None, "a study names its run folders"
     folders = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(epochs))] + [config.out]
+    steps = run(dataclasses.replace(config, out=folders[0], epochs=epochs[0]))
     again = dataclasses.replace(config, learning_rate=AGAIN, params=PARAMETERS)
-    steps = 0
-    for number, out in enumerate(folders):
-        cycle = dataclasses.replace(again, start=folders[number - 1]) if number else config
-        augmentation = dataclasses.replace(config.augmentation, camera=number >= len(epochs) - camera)
-        own = {"out": out, "epochs": epochs[number], "seed": config.seed + number, "augmentation": augmentation}
-        steps += run(dataclasses.replace(cycle, **own))
+    for number, (start, out) in enumerate(itertools.pairwise(folders), 1):
+        steps += run(dataclasses.replace(again, start=start, out=out, epochs=epochs[number], seed=config.seed + number))
     return steps
 
 
