@@ -1,7 +1,6 @@
 """The field of view: the disc of a fundus photograph that shows retina, found where no mask of it is given."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -137,22 +136,19 @@ def hull_area(mask: Bool[np.ndarray, "h w"]) -> float:
         reach = np.full(len(mask) + 1, -mask.shape[1] - 1)
         reach[rows] = side
         reach[rows + 1] = np.maximum(reach[rows + 1], side)
-        line = _hull_line(corners.tolist(), reach[corners].tolist())
-        twice += sum((y1 - y0) * (x0 + x1) for (y0, x0), (y1, x1) in pairwise(line))
+        y, x = _hull_line(corners, reach[corners])
+        twice += int(((y[1:] - y[:-1]) * (x[1:] + x[:-1])).sum())
     return twice / 2
 
 
-def _hull_line(ys: list[int], xs: list[int]) -> list[tuple[int, int]]:
+def _hull_line(y: Int64[np.ndarray, " n"], x: Int64[np.ndarray, " n"]) -> tuple[np.ndarray, np.ndarray]:
     """The corners of the lowest concave line above the points (y, x), y ascending.
 
-    Andrew 1979, doi:10.1016/0020-0190(79)90072-3.
+    A point that is not above the line between its neighbours is none; those that are left when no more go are all.
     """
-    line: list[tuple[int, int]] = []
-    for y, x in zip(ys, xs, strict=True):
-        while len(line) > 1:
-            (y0, x0), (y1, x1) = line[-2:]
-            if (x1 - x0) * (y - y0) > (x - x0) * (y1 - y0):
-                break  # the last corner lies above the line from the one before it to this point
-            line.pop()
-        line.append((y, x))
-    return line
+    while True:
+        (dy, next_dy), (dx, next_dx) = ((d[:-1], d[1:]) for d in (np.diff(y), np.diff(x)))
+        corner = np.concatenate([[True], dx * next_dy > next_dx * dy, [True]])
+        if corner.all():
+            return y, x
+        y, x = y[corner], x[corner]

@@ -40,7 +40,7 @@ def statistics(image: UInt8[np.ndarray, "h w 3"]) -> tuple[Float64[np.ndarray, "
     if not count:
         return mean, std
     for channel in range(3):
-        times = _histogram(image[:, :, channel], inside)
+        times = histogram(image[:, :, channel], inside)
         total, squares = int(times @ values), int(times @ values**2)
         mean[channel] = total / count
         std[channel] = math.sqrt((count * squares - total**2) / count**2) or 1.0
@@ -57,24 +57,22 @@ def typical_difference(channel: UInt8[np.ndarray, "h w"], inside: Bool[np.ndarra
     times = np.zeros(256, np.int64)
     for near, far in ((np.s_[:-apart], np.s_[apart:]), (np.s_[:, :-apart], np.s_[:, apart:])):
         a, b = channel[near], channel[far]
-        times += _histogram(np.maximum(a, b) - np.minimum(a, b), inside[near] & inside[far])
+        times += histogram(np.maximum(a, b) - np.minimum(a, b), inside[near] & inside[far])
     kept = int(times.sum()) * 4 // 5
     before = np.cumsum(times) - times
     return int(np.clip(kept - before, 0, times) @ np.arange(256)) / max(kept, 1)
 
 
 def normalise(
-    image: UInt8[np.ndarray, "h w 3"], mean: Float64[np.ndarray, "3"], contrast: Float64[np.ndarray, "3"]
+    planes: Float32[np.ndarray, "3 h w"], mean: Float64[np.ndarray, "3"], contrast: Float64[np.ndarray, "3"]
 ) -> Float32[np.ndarray, "3 h w"]:
-    """(image - mean) / contrast everywhere, channels first, in float32."""
-    planes = np.empty((3, *image.shape[:2]), np.float32)
-    for channel, plane in enumerate(planes):
-        np.subtract(image[:, :, channel], np.float32(mean[channel]), out=plane, dtype=np.float32)
-        plane /= np.float32(contrast[channel])
-    return planes
+    """(planes - mean) / contrast of the channels of an image, which may be scaled, in float32."""
+    result = planes - mean.astype(np.float32)[:, None, None]
+    result /= contrast.astype(np.float32)[:, None, None]
+    return result
 
 
-def _histogram(values: UInt8[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]) -> Int64[np.ndarray, "256"]:
+def histogram(values: UInt8[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]) -> Int64[np.ndarray, "256"]:
     """How often each value is found inside; Pillow is many times as fast as numpy at it."""
     if not values.size:
         return np.zeros(256, np.int64)

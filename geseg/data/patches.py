@@ -16,7 +16,7 @@ def stack_layers(
 
     Per pixel red, green, blue, the label, from 0 to 255 for none to all of a scaled pixel, and field of view, 0 or 255.
     """
-    planes = scale.resize(image.astype(np.float32).transpose(2, 0, 1), shape).transpose(1, 2, 0)
+    planes = scale.resize(np.moveaxis(image, -1, 0), shape).transpose(1, 2, 0)
     inside = scale.shares(fov, shape) > 0.5
     return np.dstack([_levels(planes), _levels(255 * scale.shares(label, shape)), _levels(np.float32(255) * inside)])
 

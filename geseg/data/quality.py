@@ -8,6 +8,7 @@ from scipy import ndimage
 
 from geseg.data import fov as views
 from geseg.data import scale
+from geseg.data.normalise import histogram
 
 WIDTH = 512
 """Pixels to which wider fields of view are reduced: what is sharp then does not depend on the camera's resolution."""
@@ -33,7 +34,7 @@ class Quality:
         aspect: longer over shorter side of that box.
     """
 
-    brightness: float
+    brightness: int
     redness: float
     sharpness: float
     solidity: float
@@ -46,19 +47,26 @@ def measure(image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> 
     wide = scale.diameter(fov) or max(fov.shape)
     by = min(1.0, WIDTH / wide)
     shape = (max(1, round(fov.shape[0] * by)), max(1, round(fov.shape[1] * by)))
-    small = np.stack([scale.resize(image[:, :, channel].astype(np.float32), shape) for channel in range(3)])
+    red, green, blue = np.moveaxis(image, -1, 0)
+    small = scale.resize(green, shape)
     inner = away_from_rim(scale.shares(fov, shape) > 0.5, RIM * by * wide)
-    fine, coarse = (np.percentile(edges(small[1], sigma)[inner], STRONGEST) for sigma in (FINE, COARSE))
+    fine, coarse = (np.percentile(edges(small, sigma)[inner], STRONGEST) for sigma in (FINE, COARSE))
     area, rows, columns = int(fov.sum()), np.flatnonzero(fov.any(axis=1)), np.flatnonzero(fov.any(axis=0))
     sides = (int(rows[-1] - rows[0] + 1), int(columns[-1] - columns[0] + 1))
     return Quality(
-        brightness=round(float(np.median(small.max(axis=0)[inner])), 1),
-        redness=round(float((small[0] > small[1])[inner].mean()), 3),
+        brightness=median(np.maximum(np.maximum(red, green), blue), fov),
+        redness=round(float(((red > green) & fov).sum() / area), 3),
         sharpness=round(float(fine / coarse), 3) if coarse > 0 else 0.0,
         solidity=round(area / views.hull_area(fov), 4),
         fill=round(area / (sides[0] * sides[1]), 4),
         aspect=round(max(sides) / min(sides), 4),
     )
+
+
+def median(values: UInt8[np.ndarray, "h w"], inside: Bool[np.ndarray, "h w"]) -> int:
+    """The median of the values inside, the lower one of two: from a histogram, which takes a tenth of sorting them."""
+    below = np.cumsum(histogram(values, inside))
+    return int(np.searchsorted(below, (below[-1] + 1) // 2))
 
 
 def away_from_rim(view: Bool[np.ndarray, "h w"], distance: float) -> Bool[np.ndarray, "h w"]:

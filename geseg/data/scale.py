@@ -4,7 +4,7 @@ import math
 from typing import TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32
+from jaxtyping import Bool, Float, Float32, UInt8
 from PIL import Image
 
 TOLERANCE = 1.1
@@ -55,13 +55,15 @@ def scaled_shape(shape: tuple[int, int], by: float) -> tuple[int, int]:
     return height, width
 
 
-def resize(planes: Float32[np.ndarray, "*c h w"], shape: tuple[int, int]) -> Float32[np.ndarray, "*c h2 w2"]:
+def resize(
+    planes: Float32[np.ndarray, "*c h w"] | UInt8[np.ndarray, "*c h w"], shape: tuple[int, int]
+) -> Float32[np.ndarray, "*c h2 w2"]:
     """Interpolate with cubics, and with the average where it shrinks; values may overshoot by a little.
 
     In float32, in which Pillow's interpolation commutes with quarter turns and mirrors to 2e-5 of the range of values.
     """
     if planes.shape[-2:] == shape:
-        return planes
+        return planes.astype(np.float32, order="C", copy=False)
     return _each(planes, shape, Image.Resampling.BICUBIC)
 
 
@@ -69,7 +71,7 @@ def shares(mask: Bool[np.ndarray, "h w"], shape: tuple[int, int]) -> Float32[np.
     """How much of each pixel of a smaller image a mask covers, in [0, 1]: a thin vessel fades, but is not lost."""
     if mask.shape == shape:
         return mask.astype(np.float32)
-    return _each(mask.astype(np.float32), shape, Image.Resampling.BOX)
+    return _each(mask, shape, Image.Resampling.BOX)
 
 
 def resize_probability(probability: Float[np.ndarray, "h w"], shape: tuple[int, int]) -> Float32[np.ndarray, "h2 w2"]:
@@ -90,5 +92,6 @@ def _each(planes: np.ndarray, shape: tuple[int, int], how: Image.Resampling) -> 
     flat = planes.reshape(-1, *planes.shape[-2:])
     out = np.empty((len(flat), height, width), np.float32)
     for plane, scaled in zip(flat, out, strict=True):
-        scaled[:] = np.asarray(Image.fromarray(plane).resize((width, height), how))
+        pixels = Image.fromarray(plane.astype(np.float32, copy=False))  # one after the other: it needs less memory
+        scaled[:] = np.asarray(pixels.resize((width, height), how))
     return out.reshape(*planes.shape[:-2], height, width)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float32, UInt8
+from jaxtyping import Bool, Float32, Float64, UInt8
 
 from geseg.data import calibre, normalise, scale
 from geseg.data.scale import Diameters
@@ -90,7 +90,7 @@ class Segmenter:
 
     def ready(self, image: UInt8[np.ndarray, "h w 3"], fov: Bool[np.ndarray, "h w"]) -> Ready:
         """The first of three steps from a photograph to its map: all that can be done before the net is free."""
-        return self._ready(normalise.normalise(image, *normalise.statistics(image)), fov, scale.diameter(fov))
+        return self._ready(image, *normalise.statistics(image), fov, scale.diameter(fov))
 
     def run(self, ready: Ready) -> ScaledMap:
         """The second: the map at the scale of the net, which `scale.resize_probability` brings to the photograph's."""
@@ -135,14 +135,21 @@ class Segmenter:
 
     def _ready_whole(self, whole: "WholeImage") -> Ready:
         mean, contrast = np.array(whole.record.mean), np.array(whole.record.contrast)
-        return self._ready(normalise.normalise(whole.image, mean, contrast), whole.fov, whole.record.diameter)
+        return self._ready(whole.image, mean, contrast, whole.fov, whole.record.diameter)
 
     def _ready(
-        self, normalised: Float32[np.ndarray, "3 h w"], fov: Bool[np.ndarray, "h w"], wide: float | None
+        self,
+        image: UInt8[np.ndarray, "h w 3"],
+        mean: Float64[np.ndarray, "3"],
+        contrast: Float64[np.ndarray, "3"],
+        fov: Bool[np.ndarray, "h w"],
+        wide: float | None,
     ) -> Ready:
+        """Scaled, and then normalised: most photographs are reduced."""
         coarsest, by = calibre.span(wide, fov.shape, self.learned, self.calibre)
         shape = scale.scaled_shape(fov.shape, by)
-        return Ready(scale.resize(normalised, shape), scale.shares(fov, shape) > 0, fov.shape, by, coarsest)
+        planes = normalise.normalise(scale.resize(np.moveaxis(image, -1, 0), shape), mean, contrast)
+        return Ready(planes, scale.shares(fov, shape) > 0, fov.shape, by, coarsest)
 
     def _mean(self, ready: Ready, upright: ScaledMap) -> ScaledMap:
         """The mean over all positions; the next one is turned while the net works on the last."""

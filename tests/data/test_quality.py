@@ -1,7 +1,10 @@
+import statistics
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import ndimage
 
 from geseg.data import drawn, quality
@@ -47,6 +50,14 @@ def test_edges_of_a_step_fall_with_the_scale() -> None:
     for sigma in (1.0, 3.0):
         expected = 1 / (sigma * np.sqrt(2 * np.pi))
         assert quality.edges(plane, sigma).max() == pytest.approx(expected, rel=0.1)
+
+
+@given(seed=st.integers(0, 2**16), height=st.integers(1, 9), width=st.integers(1, 9))
+def test_the_median_is_the_lower_one_of_what_is_inside(seed: int, height: int, width: int) -> None:
+    rng = np.random.default_rng(seed)
+    values, inside = rng.integers(0, 256, (height, width), np.uint8), rng.random((height, width)) < 0.5
+    inside[0, 0] = True
+    assert quality.median(values, inside) == statistics.median_low(values[inside].tolist())
 
 
 def test_brightness_redness_and_outline() -> None:

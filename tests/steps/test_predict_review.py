@@ -48,7 +48,7 @@ def test_figures_are_those_of_the_field_of_view() -> None:
     assert trust.entropy_bits == pytest.approx(0.1 + 0.9 * 0.811278, abs=1e-4)
 
 
-GOOD = Quality(brightness=150.0, redness=1.0, sharpness=2.2, solidity=0.995, fill=0.785, aspect=1.0)
+GOOD = Quality(brightness=150, redness=1.0, sharpness=2.2, solidity=0.995, fill=0.785, aspect=1.0)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ GOOD = Quality(brightness=150.0, redness=1.0, sharpness=2.2, solidity=0.995, fil
     [
         ({}, SHARE, None),
         ({"redness": 0.5}, SHARE, "not a colour photograph of a fundus"),
-        ({"brightness": 30.0}, SHARE, "too dark"),
+        ({"brightness": 30}, SHARE, "too dark"),
         ({"sharpness": 1.2}, SHARE, "blurred"),
         ({"solidity": 0.95}, SHARE, "field of view doubtful"),
         ({"fill": 1.0}, SHARE, "field of view doubtful"),

@@ -38,7 +38,8 @@ def test_it_is_the_mean_of_the_moved_maps(run_folder: Path, patch_file: Path) ->
     whole = choose(open_truths(patch_file), "test")[1][0].read()
     one, three = geseg.load(run_folder), geseg.load(run_folder, turns=3)
     moves, scales = (Move(0), Move(30), Move(60)), one.segmenter.scales_of(whole)
-    planes = normalise(whole.image, np.array(whole.record.mean), np.array(whole.record.contrast))
+    channels = np.moveaxis(whole.image, -1, 0).astype(np.float32)
+    planes = normalise(channels, np.array(whole.record.mean), np.array(whole.record.contrast))
     assert scales == (1, 1)
     maps = [move.back(one.segmenter.planes(move.forth(planes), scales), whole.fov.shape) for move in moves]
     found = three.segmenter.planes(planes, scales)

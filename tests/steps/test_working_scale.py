@@ -100,7 +100,7 @@ def test_an_image_of_a_patch_file_has_the_scale_of_its_photograph(width: int) ->
     np.testing.assert_array_equal(segmenter.whole(whole)[fov], segmenter.image(image, fov)[fov])
     scales = segmenter.scales_of(whole)
     assert segmenter.run(segmenter.ready(image, fov)).by == scales[1]
-    planes = segmenter.planes(normalise(image, *statistics(image)), scales)
+    planes = segmenter.planes(normalise(np.moveaxis(image, -1, 0).astype(np.float32), *statistics(image)), scales)
     np.testing.assert_allclose(planes[fov], segmenter.image(image, fov)[fov], atol=1e-5)
 
 
