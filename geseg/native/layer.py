@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64, Int
+from jaxtyping import Float, Float64
 
 from geseg.native import library, pairs
-from geseg.native.library import LINE, MOST_OUTS, MOST_TAPS, ROTATIONS, Map, Part, Product, Sparse
+from geseg.native.library import LINE, MOST_TAPS, ROTATIONS, Map, Part, Product, Sparse
+from geseg.native.packing import Packing
 from geseg.native.plan import Plan
 
 MOST_SCRATCH = 2**18
@@ -86,15 +87,14 @@ class SteerableLayer:
             layer.even, layer.odd, layer.pairing = known.even, known.odd, self._keep(known.pairing)
         bias = np.zeros(self.out_fields) if bias is None else bias
         layer.bias = self._keep(np.asarray(bias, dtype))
-        self._places, self._scales = _pack(plan, self.out_fields, self.in_fields)
-        self._packed: np.ndarray = np.empty(len(self._places), dtype)
+        self._packing = Packing(plan, self.out_fields, self.in_fields)
+        self._packed: np.ndarray = np.empty(self._packing.size, dtype)
         self._add_products()
         self.set_weights(weights)
 
     def set_weights(self, weights: Float[np.ndarray, "o i b"]) -> None:
         """Compute with other weights from now on."""
-        mixed = np.asarray(weights, np.float64) @ self._plan.mixing.T
-        np.multiply(mixed.ravel()[self._places], self._scales, out=self._packed, casting="same_kind")
+        self._packed[:] = self._packing.pack(weights)
 
     def set_head(self, weights: Float[np.ndarray, " channels"], bias: float) -> None:
         """Let a 1x1 convolution to one map follow; with it, the maps themselves need not be kept."""
@@ -167,9 +167,7 @@ class SteerableLayer:
             layer, shape[0], len(self._packed), self._dtype, threads, instructions or library.best_set()
         )
         layer.slope = Part()
-        shared = np.bincount(self._places, found * self._scales)  # by the components of an irrep
-        weights: np.ndarray = shared.reshape(self.out_fields, self.in_fields, -1) @ self._plan.mixing
-        return weights
+        return self._packing.unpack(found)
 
     @property
     def _channels(self) -> int:
@@ -210,17 +208,3 @@ class SteerableLayer:
         self._kept.append(array)
         address: int = array.ctypes.data
         return address
-
-
-def _pack(plan: Plan, out_fields: int, in_fields: int) -> tuple[Int[np.ndarray, " w"], Float64[np.ndarray, " w"]]:
-    """For each weight as the kernel reads it (see kernel.h) its place among those of all irreps, and its factor."""
-    places, scales = list[np.ndarray](), list[np.ndarray]()
-    numbers = np.arange(out_fields * in_fields * len(plan.mixing)).reshape(out_fields, in_fields, -1)
-    for component in plan.components:
-        copies, many = len(component.rows), len(component.planes)
-        own = numbers[:, :, component.weights : component.weights + copies * many]
-        own = own.reshape(out_fields, in_fields, copies, many).transpose(2, 0, 1, 3).reshape(copies * out_fields, -1)
-        blocks = np.array_split(own, -(-len(own) // MOST_OUTS))
-        places += [block.T.ravel() for block in blocks]
-        scales += [np.repeat(np.tile(component.scales, in_fields), len(block)) for block in blocks]
-    return np.concatenate(places), np.concatenate(scales)

@@ -1,12 +1,13 @@
 """Steerable convolutions that learn on the kernel, forward and backward, with the coefficients of the dense path."""
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64
+from jaxtyping import Float64
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -53,8 +54,8 @@ class Convolution:
         sizes = (module.out_size, module.in_size, module.kernel_size, module.kernel_size)
         basis = module.exact_basis.numpy().reshape(-1, *sizes)
         self.plan = _plan(module.group, basis.shape, basis.tobytes())
-        self.turned = _turned(basis) if module.in_size == module.group.order else None
-        self._layers: dict[tuple[str, tuple[int, ...], torch.dtype], SteerableLayer] = {}
+        self.turned = _turned(self.plan, basis) if module.in_size == module.group.order else None
+        self._layers: dict[tuple[bool, tuple[int, ...], torch.dtype], SteerableLayer] = {}
 
     def __deepcopy__(self, memo: object) -> "Convolution":
         return self  # it holds no state of a module
@@ -78,20 +79,19 @@ class Convolution:
 
     def layer(self, coefficients: Tensor) -> SteerableLayer:
         """The layer with these coefficients."""
-        return self._layer("there", coefficients.detach().numpy(), coefficients.dtype)
+        return self._layer(self.plan, coefficients.detach().numpy(), coefficients.dtype)
 
     def back(self, coefficients: Tensor) -> SteerableLayer:
         """The layer that gives the gradient of the fields that these coefficients are of."""
         assert self.turned is not None, "see `can`"
-        weights = np.einsum("oib,bc->ioc", coefficients.detach().numpy(), self.turned, optimize=True)
-        return self._layer("back", weights, coefficients.dtype)
+        return self._layer(self.turned, coefficients.detach().numpy().transpose(1, 0, 2), coefficients.dtype)
 
-    def _layer(self, name: str, weights: np.ndarray, dtype: torch.dtype) -> SteerableLayer:
-        key = name, weights.shape[:2], dtype
+    def _layer(self, plan: Plan, weights: np.ndarray, dtype: torch.dtype) -> SteerableLayer:
+        key = plan is self.plan, weights.shape[:2], dtype
         if key in self._layers:
             self._layers[key].set_weights(weights)
         else:
-            self._layers[key] = SteerableLayer(self.plan, weights, None, NUMPY[dtype], relu=False)
+            self._layers[key] = SteerableLayer(plan, weights, None, NUMPY[dtype], relu=False)
         return self._layers[key]
 
 
@@ -133,7 +133,7 @@ class _Convolve(torch.autograd.Function):
             full = new_maps(slope, (shape[0], part.shape[1], *shape[1:])) if wanted else None
             if full is not None and learns:
                 found = of.back(own).gradient([given], read, shape, map_of(full), threads=threads)
-                of_weights.append(np.einsum("ioc,bc->oib", found, of.turned, optimize=True))
+                of_weights.append(found.transpose(1, 0, 2))
             elif full is not None:
                 of.back(own)([given], shape, map_of(full), threads=threads)
             elif learns:
@@ -173,13 +173,14 @@ def _plan(group: Group, shape: tuple[int, ...], basis: bytes) -> Plan:
     return factorise(group, np.frombuffer(basis).reshape(shape))
 
 
-def _turned(basis: Float64[np.ndarray, "b p p k k"]) -> Float[np.ndarray, "b b"]:
-    """What each basis kernel between regular fields is, turned by 180° and its ends exchanged, in the same basis.
+def _turned(plan: Plan, basis: Float64[np.ndarray, "b p p k k"]) -> Plan:
+    """The plan of the same convolution with every basis kernel turned by 180° and its ends exchanged.
 
-    Both leave the equation of steerable kernels as it is, since regular representations are orthogonal.
+    Both leave the equation of steerable kernels between regular fields as it is, since regular representations are
+    orthogonal: what comes of a basis kernel is a sum of the same ones.
     """
     count = len(basis)
     turned = basis.transpose(0, 2, 1, 3, 4)[..., ::-1, ::-1].reshape(count, -1)
     found: np.ndarray = np.linalg.lstsq(basis.reshape(count, -1).T, turned.T, rcond=None)[0].T
     assert np.abs(found @ basis.reshape(count, -1) - turned).max() < SMALL, "the basis spans all steerable kernels"
-    return found
+    return dataclasses.replace(plan, mixing=plan.mixing @ found.T)

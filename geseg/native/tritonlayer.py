@@ -127,7 +127,10 @@ class GPUConvolution:
 
 @dataclass(frozen=True, slots=True)
 class Constants:
-    """What is fixed in a convolution, on a device; see `Plan`. `turned` is None where the input is an image."""
+    """What is fixed in a convolution, on a device; see `Plan`.
+
+    `turned` is the mixing of the convolution that gives the gradient of the input, None where that is an image.
+    """
 
     tables: Tables
     to_irreps: Tensor
@@ -138,7 +141,8 @@ class Constants:
     @classmethod
     def of(cls, conv: Convolution, device: torch.device) -> "Constants":
         """Those of a convolution."""
-        arrays = conv.plan.to_irreps, conv.plan.from_irreps, conv.plan.mixing, conv.turned
+        turned = None if conv.turned is None else conv.turned.mixing
+        arrays = conv.plan.to_irreps, conv.plan.from_irreps, conv.plan.mixing, turned
         tensors = (None if a is None else torch.tensor(a, dtype=torch.float32, device=device) for a in arrays)
         return cls(Tables.of(conv.plan, device), *tensors)  # type: ignore[arg-type]
 
@@ -151,7 +155,7 @@ class _Products(torch.autograd.Function):
         x = x.contiguous()
         ctx.of = of
         ctx.save_for_backward(coefficients, x)
-        return _multiply(of, x, coefficients)
+        return _multiply(of, x, coefficients, of.constants(x.device).mixing)
 
     @staticmethod
     @once_differentiable
@@ -162,16 +166,16 @@ class _Products(torch.autograd.Function):
         of_weights = _correlate(of, x, slope) if ctx.needs_input_grad[1] else None
         of_x = None
         if ctx.needs_input_grad[2]:
-            turned = torch.einsum("oib,bc->ioc", coefficients.float(), of.constants(x.device).turned)
-            of_x = _multiply(of, slope, turned)
+            of_x = _multiply(of, slope, coefficients.transpose(0, 1), of.constants(x.device).turned)
         return None, of_weights, of_x
 
 
-def _multiply(of: GPUConvolution, x: Tensor, coefficients: Tensor) -> Tensor:
+def _multiply(of: GPUConvolution, x: Tensor, coefficients: Tensor, mixing: Tensor | None) -> Tensor:
+    assert mixing is not None, "see `can`"
     fixed, (images, height, width, in_size, in_fields) = of.constants(x.device), x.shape
     out_fields, out_size = len(coefficients), of.plan.out_size
     with torch.autocast(x.device.type, enabled=False):
-        weights = pack(of.plan, coefficients.float() @ fixed.mixing.T).to(x.dtype)
+        weights = pack(of.plan, coefficients.float() @ mixing.T).to(x.dtype)
     y = x.new_empty(images, height, width, out_size, out_fields)
     most = max(len(component.rows) for component in of.plan.components) * out_fields
     pixels, tile = images * height * width, _tile(most)
