@@ -26,7 +26,7 @@ def change(image: Tensor, draws: Draws) -> Tensor:
     if not (draws.sharpness.any() or draws.noise.any()):
         return image
     sharpness = torch.from_numpy(draws.sharpness).to(image.device)
-    return image + sharpness[:, None, None, None] * (image - _smooth(image, SOFT)) + _grain(draws, image)
+    return image + sharpness[:, None, None, None] * (image - smooth(image, SOFT)) + _grain(draws, image)
 
 
 def _grain(draws: Draws, image: Tensor) -> Tensor:
@@ -36,11 +36,11 @@ def _grain(draws: Draws, image: Tensor) -> Tensor:
         if fine or coarse:
             generator = torch.Generator(image.device).manual_seed(seed)
             drawn = torch.randn(image.shape[1:], generator=generator, device=image.device)
-            grain[place] = fine * drawn if fine else coarse * COARSE_GAIN * _smooth(drawn[None], COARSE)[0]
+            grain[place] = fine * drawn if fine else coarse * COARSE_GAIN * smooth(drawn[None], COARSE)[0]
     return grain
 
 
-def _smooth(image: Tensor, taps: tuple[int, ...]) -> Tensor:
+def smooth(image: Tensor, taps: tuple[int, ...]) -> Tensor:
     """The mean over a neighbourhood with the weights `taps` in both directions; what lies outside is the border's."""
     reach, weights = len(taps) // 2, [tap / sum(taps) for tap in taps]
     for axis, pad in ((3, (reach, reach, 0, 0)), (2, (0, 0, reach, reach))):

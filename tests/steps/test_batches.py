@@ -104,6 +104,13 @@ def test_texture_is_added_inside_the_field_of_view_alone(sign: int) -> None:
         torch.testing.assert_close(added[:, channel, 6:], torch.full((2, 6, 12), value), atol=1e-5, rtol=0)
 
 
+def test_texture_is_stretched_by_cubic_interpolation() -> None:
+    coarse = torch.randn(2, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    height, width = batches.stretching(12, 64), batches.stretching(12, 40)
+    expected = torch.nn.functional.interpolate(coarse, (64, 40), mode="bicubic")
+    torch.testing.assert_close(height @ coarse @ width.T, expected, atol=1e-5, rtol=0)
+
+
 def test_the_choroid_has_soft_dark_lines_where_its_sign_changes() -> None:
     plain, textured = raw(np.eye(2)), raw(np.eye(2))
     textured.draws.choroid[..., :2], textured.draws.choroid[..., 2:] = -1.0, 1.0
