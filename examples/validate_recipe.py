@@ -24,11 +24,10 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from studies import grid, scoring, training
+from studies import grid, recipe, scoring, training
 from studies.grid import Record
 from studies.training import Sides
 
-from geseg.data.augment import Augmentation
 from geseg.data.patchfile import PatchFile
 from geseg.data.samples import Sample
 from geseg.errors import ConfigError, GesegError
@@ -37,7 +36,8 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.runfolder import STATE
 from geseg.steps.trainconfig import TrainConfig
 
-TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "folds": 2, "params": training.TINY_PARAMS}
+TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "camera_epochs": 1, "folds": 2}
+TINY |= {"params": training.TINY_PARAMS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,9 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of the training people (default: %(default)s)")
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
-    parser.add_argument("--camera", action="store_true", help="vary the camera, too, as geseg train --camera does")
+    parser.add_argument(
+        "--camera-epochs", type=int, default=4, help="of the last one, which varies the camera; 0: none"
+    )
     numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
@@ -82,7 +84,16 @@ def validate(args: argparse.Namespace) -> None:
     args.only = args.only or next(iter(sets))
     if args.only not in sets:
         raise ConfigError(f"--only names {args.only}; expected one of {', '.join(sets)}")
-    names = ("group", "camera", "val_fraction", "patch_size", "patches_per_image", "batch_size", "epochs", "folds")
+    names = (
+        "group",
+        "val_fraction",
+        "patch_size",
+        "patches_per_image",
+        "batch_size",
+        "epochs",
+        "camera_epochs",
+        "folds",
+    )
     images = [sample for half in sets.values() for sample in half]
     kept = {"study": "recipe", "only": args.only, "images": training.names(images), "params": args.params}
     grid.keep_settings(args.out, kept | {name: getattr(args, name) for name in names})
@@ -106,31 +117,30 @@ def parts(args: argparse.Namespace, sets: dict[str, list[Sample]]) -> Iterator[t
 def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, str], Sides]) -> Record:
     """Prepare, train, and score each photograph of the other side."""
     patches, run = args.out / "patches" / f"{part.name}.h5", args.out / "runs" / part.name
-    config = PrepareConfig(
+    packed = PrepareConfig(
         sources=tuple(args.data),
         out=patches,
         patch_size=args.patch_size,
         patches_per_image=args.patches_per_image,
         val_fraction=args.val_fraction,
     )
-    training.write_patches(config, *sides[part.protocol, part.part])
-    recipe = TrainConfig(
+    training.write_patches(packed, *sides[part.protocol, part.part])
+    config = TrainConfig(
         patches=patches,
         out=run,
         group=args.group,
         params=args.params,
-        augmentation=Augmentation(camera=args.camera),
         overwrite=True,  # of what was stopped before it could be scored
         batch_size=args.batch_size,
         seed=part.seed,
         device=args.device,
     )
-    steps = training.run_cycles(recipe, args.epochs)
+    steps = recipe.run(config, args.epochs, args.camera_epochs)
     model = models.load(run, device=args.device)
     with PatchFile.open(patches) as file:
         figures = scoring.score(file.whole("test"), model.segmenter.whole, model.threshold)
     for path in (patches, run / STATE, *run.parent.glob(f"{run.name}-*/{STATE}")):
-        path.unlink()  # patches of all sets are large, and no other training needs these
+        path.unlink(missing_ok=True)  # patches of all sets are large, and no other training needs these
     return {"steps": steps, "threshold": model.threshold, "figures": figures}
 
 

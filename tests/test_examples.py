@@ -90,5 +90,5 @@ def test_the_recipe_of_the_weights_that_ship(tmp_path: Path) -> None:
     sources = [str(tmp_path / name) for name in ("one", "two")]
     command = [sys.executable, str(EXAMPLES / "train_weights.py"), *sources, "-o", str(tmp_path / "weights")]
     for _ in range(2):
-        subprocess.run([*command, "--patches-per-image", "2", "--epochs", "1", "1"], check=True)
+        subprocess.run([*command, "--patches-per-image", "2", "--epochs", "1", "1", "--camera-epochs", "1"], check=True)
         assert (tmp_path / "weights" / "model.onnx").is_file()

@@ -1,7 +1,6 @@
 """The trainings of a study: which nets, on which images, for how long."""
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,15 +21,12 @@ from geseg.steps import train
 from geseg.steps.prepare import PrepareConfig, pack_all
 from geseg.steps.runfolder import STATE
 from geseg.steps.sources import check_names
-from geseg.steps.trainconfig import PARAMETERS, TrainConfig
+from geseg.steps.trainconfig import TrainConfig
 
 BATCH = 8
 """Patches per step of all nets that are compared."""
 ENDLESS = 1_000_000
 """Epochs of a training that ends when its time is over."""
-AGAIN = 0.01
-"""Peak learning rate of a cycle that goes on from the weights of another one (restarts of the schedule: Loshchilov &
-Hutter 2017, arXiv:1608.03983)."""
 TINY_PARAMS = 3_010
 """Met by plain, c4 and d4 nets: for trials that take seconds."""
 
@@ -136,22 +132,6 @@ def run(config: TrainConfig) -> int:
     train.run(dataclasses.replace(config, resume=state.is_file(), overwrite=config.overwrite and not state.is_file()))
     with safetensors.safe_open(state, framework="numpy") as file:
         return int(json.loads(file.metadata()["geseg"])["steps"])
-
-
-def run_cycles(config: TrainConfig, epochs: Sequence[int]) -> int:
-    """Train in cycles of so many epochs, each from the weights of the one before; how many steps they took in all.
-
-    A cycle draws its own order and augmentations, with the seed after that of the one before.
-
-    The last one writes the run folder of `config`, those before it folders beside it: weights-1, weights-2, weights.
-    """
-    assert config.out is not None, "a study names its run folders"
-    folders = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(epochs))] + [config.out]
-    steps = run(dataclasses.replace(config, out=folders[0], epochs=epochs[0]))
-    again = dataclasses.replace(config, learning_rate=AGAIN, params=PARAMETERS)
-    for number, (start, out) in enumerate(itertools.pairwise(folders), 1):
-        steps += run(dataclasses.replace(again, start=start, out=out, epochs=epochs[number], seed=config.seed + number))
-    return steps
 
 
 def draw_set(folder: Path, train: int, layout: str = "drive") -> Path:
