@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("-o", "--out", type=Path, default=Path("weights"), help="run folder to write")
     parser.add_argument("--patches-per-image", type=int, default=64)
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
-    parser.add_argument("--camera-epochs", type=int, default=4, help="of the last one (default: 4)")
+    parser.add_argument("--camera-epochs", type=int, default=4, help="of one that varies the camera (default: 4)")
     words = parser.parse_args()
     patches = words.out.with_name(f"{words.out.name}.h5")
     if not patches.exists():

@@ -63,9 +63,8 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--val-fraction", type=float, default=0.1, help="of the training people (default: %(default)s)")
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
-    parser.add_argument(
-        "--camera-epochs", type=int, default=4, help="of the last one, which varies the camera; 0: none"
-    )
+    camera = "of one that varies the camera; 0: none (default: %(default)s)"
+    parser.add_argument("--camera-epochs", type=int, default=4, help=camera)
     numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
