@@ -3,8 +3,8 @@
 import functools
 import signal
 import sys
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from typing import Any, TypeAlias
@@ -21,11 +21,14 @@ from geseg.data.augment import Augmentation, Draws
 from geseg.data.patchfile import PatchFile
 from geseg.errors import ProcessError
 from geseg.steps import camera
+from geseg.steps.pipeline import one_ahead
 
 SOFT = (1, 1, 1, 1, 1)
 """Weights of the mean that makes the lines of the choroid soft."""
 Draw: TypeAlias = tuple[int, int, int]
 """A patch to visit: its epoch, which visit of that epoch it is, its index in the file."""
+Batch: TypeAlias = tuple[Tensor, Tensor, Tensor]
+"""Image, label and field of view, as `prepare` gives them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,16 @@ def _signals_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def prepare(raw: Raw, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def prepared(raws: Iterable[Raw], device: torch.device) -> Generator[Batch]:
+    """`prepare` each; on a CPU, where no process reads ahead, the next one while the net learns from the last."""
+    if device.type != "cpu":
+        yield from (prepare(raw, device) for raw in raws)
+        return
+    with closing(one_ahead(functools.partial(prepare, device=device), raws)) as ready:
+        yield from ready
+
+
+def prepare(raw: Raw, device: torch.device) -> Batch:
     """Normalise, turn, scale and recolour a batch on `device`; change the camera where that was drawn.
 
     What a turned patch does not cover is filled with its own mirror image, label and field of view included.

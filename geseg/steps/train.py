@@ -2,7 +2,8 @@
 
 import math
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from functools import cached_property
 
 import numpy as np
@@ -136,12 +137,12 @@ class _Run:
         left = visits[begun * self.config.batch_size :]
         raws = batches.batches(self.reader, left, self.config.batch_size, learner.device, self.share)
         start = time.monotonic() - progress.spent
-        with closing(raws):
-            for raw in track(raws, self._label(), self.steps - begun):
+        with closing(raws), closing(batches.prepared(raws, learner.device)) as ready, self._enough_memory():
+            for batch in track(ready, self._label(), self.steps - begun):
                 done, stopped = self.ranks.agree(self._done(), stop())
                 if stopped:
                     return False
-                progress.losses.append(self._step(raw, done))
+                progress.losses.append(self._step(batch, done))
                 progress.spent = time.monotonic() - start
                 watch(self._moment())
                 if done >= 1:
@@ -161,10 +162,11 @@ class _Run:
         """What is left of so many minutes beside the last validation, if it takes as long as the one before."""
         return 60 * minutes - self.learner.progress.judging
 
-    def _step(self, raw: batches.Raw, done: float) -> float:
-        """One step; its loss."""
+    @contextmanager
+    def _enough_memory(self) -> Iterator[None]:
+        """Within the block, what does not fit into memory is told in one line."""
         try:
-            loss = self.learner.step(*batches.prepare(raw, self.learner.device), done=done)
+            yield
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -172,6 +174,10 @@ class _Run:
                 f"{self.config.batch_size} patches per step need more memory than {self.learner.device} has; "
                 "train with a smaller --batch-size, or on smaller patches"
             ) from error
+
+    def _step(self, batch: batches.Batch, done: float) -> float:
+        """One step; its loss."""
+        loss = self.learner.step(*batch, done=done)
         if not math.isfinite(loss):
             progress = self.learner.progress
             raise DivergedError(

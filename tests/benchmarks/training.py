@@ -124,8 +124,9 @@ def epoch_seconds(patches: str, steps: int, rounds: int) -> dict[str, list[float
         held = batches.prepare(first, CPU)
 
         def epoch() -> None:
-            for raw in batches.batches(reader, list(itertools.islice(visits, needed)), config.batch_size, CPU):
-                learner.step(*batches.prepare(raw, CPU), done=0.5)
+            raws = batches.batches(reader, list(itertools.islice(visits, needed)), config.batch_size, CPU)
+            for batch in batches.prepared(raws, CPU):
+                learner.step(*batch, done=0.5)
 
         def on_one_batch() -> None:
             for _ in range(steps):

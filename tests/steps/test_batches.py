@@ -1,5 +1,7 @@
 import dataclasses
 import pickle
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +104,23 @@ def test_texture_is_added_inside_the_field_of_view_alone(sign: int) -> None:
     assert not added[:, :, :6].any()
     for channel, value in enumerate((0.0, -0.5, 2.0)):
         torch.testing.assert_close(added[:, channel, 6:], torch.full((2, 6, 12), value), atol=1e-5, rtol=0)
+
+
+def test_batches_are_prepared_one_ahead_in_their_order() -> None:
+    raws, taken = [raw(np.eye(2) * scale) for scale in (1, 0.5, 0.25)], list[int]()
+
+    def given() -> Iterator[batches.Raw]:
+        for number, one in enumerate(raws):
+            taken.append(number)
+            yield one
+
+    with closing(batches.prepared(given(), CPU)) as ready:
+        first = next(ready)
+        assert taken == [0, 1], "the second is on its way"
+        found = [first, *ready]
+    for one, expected in zip(found, raws, strict=True):
+        for tensor, by_itself in zip(one, batches.prepare(expected, CPU), strict=True):
+            assert torch.equal(tensor, by_itself)
 
 
 def test_texture_is_stretched_by_cubic_interpolation() -> None:
