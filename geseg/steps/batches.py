@@ -23,7 +23,7 @@ from geseg.errors import ProcessError
 from geseg.steps import camera
 from geseg.steps.pipeline import one_ahead
 
-SOFT = (1, 1, 1, 1, 1)
+FLAT = (1, 1, 1, 1, 1)
 """Weights of the mean that makes the lines of the choroid soft."""
 Draw: TypeAlias = tuple[int, int, int]
 """A patch to visit: its epoch, which visit of that epoch it is, its index in the file."""
@@ -177,7 +177,7 @@ def _texture(draws: Draws, image: Tensor) -> Tensor:
     coarse = torch.from_numpy(np.concatenate([draws.blotches, draws.choroid], 1)).to(image.device)
     height, width = (stretching(coarse.shape[2], size).to(image.device) for size in image.shape[2:])
     fine = height @ coarse @ width.T
-    return fine[:, :3] + camera.smooth(fine[:, 3:].abs(), SOFT)
+    return fine[:, :3] + camera.smooth(fine[:, 3:].abs(), FLAT)
 
 
 @functools.lru_cache(maxsize=8)
