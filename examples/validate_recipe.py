@@ -36,8 +36,8 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.runfolder import STATE
 from geseg.steps.trainconfig import TrainConfig
 
-TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "camera_epochs": 1, "folds": 2}
-TINY |= {"params": training.TINY_PARAMS}
+TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "camera_epochs": 1}
+TINY |= {"folds": 2, "params": training.TINY_PARAMS}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,13 +85,13 @@ def validate(args: argparse.Namespace) -> None:
         raise ConfigError(f"--only names {args.only}; expected one of {', '.join(sets)}")
     names = (
         "group",
+        "epochs",
+        "camera_epochs",
+        "folds",
         "val_fraction",
         "patch_size",
         "patches_per_image",
         "batch_size",
-        "epochs",
-        "camera_epochs",
-        "folds",
     )
     images = [sample for half in sets.values() for sample in half]
     kept = {"study": "recipe", "only": args.only, "images": training.names(images), "params": args.params}

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from geseg.cli.app import app
 from geseg.data import drawn
+from geseg.files import sha256
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPT = EXAMPLES / "quickstart.sh"
@@ -89,6 +90,9 @@ def test_the_recipe_of_the_weights_that_ship(tmp_path: Path) -> None:
         drawn.write_dataset(tmp_path / name, "generic", train=3, test=1, seed=ord(name[0]), height=96, width=96)
     sources = [str(tmp_path / name) for name in ("one", "two")]
     command = [sys.executable, str(EXAMPLES / "train_weights.py"), *sources, "-o", str(tmp_path / "weights")]
+    models = set()
     for _ in range(2):
         subprocess.run([*command, "--patches-per-image", "2", "--epochs", "1", "1", "--camera-epochs", "1"], check=True)
+        models.add(sha256(tmp_path / "weights" / "model.safetensors"))
         assert (tmp_path / "weights" / "model.onnx").is_file()
+    assert len(models) == 1

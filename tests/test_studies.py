@@ -155,6 +155,9 @@ def test_no_net_has_seen_what_it_is_scored_on(tiny: Path, name: str) -> None:
         scored.append(set(figures))
         if name == "validate_recipe":
             assert samples["val"], "which fix its threshold, as of the weights that ship"
+            assert config["augmentation"]["camera"], "in its last cycle"
+            before = read_header(tiny / name / f"{trained}-1" / "model.safetensors").training["config"]
+            assert not before["augmentation"]["camera"]
         else:
             assert (header.threshold, samples["val"]) == (0.5, {})
             expected = cell["cell"]["amount"] + 3 * ("tuned" in path.stem)

@@ -66,16 +66,16 @@ def write_mean(one: Path, other: Path, config: TrainConfig) -> None:
     for mean, weights in zip(net.state_dict().values(), second.state_dict().values(), strict=True):
         if mean.is_floating_point():
             mean.lerp_(weights, 0.5)
-    metrics, threshold, calibre = {}, header.threshold, header.calibre
     with PatchFile.open(config.patches) as file:
         validation = Validation(file)
-        score = validation.score(net, config.device, header.diameters)
-        if score.maps:
-            threshold, dice = validation.choose_threshold(score)
-            metrics = {"val_dice_at_threshold": dice, "val_dice_at_0.5": score.dice}
-            calibres = header.calibre, validation.calibre(net, config.device, header.diameters)
-            calibre = max((c for c in calibres if c is not None), default=None)
-    known = header.training | {MEAN: parents}
-    header = dataclasses.replace(header, threshold=threshold, calibre=calibre, metrics=metrics, training=known)
+        threshold, metrics = validation.choose_threshold(validation.score(net, config.device, header.diameters))
+        calibres = header.calibre, validation.calibre(net, config.device, header.diameters)
+    header = dataclasses.replace(
+        header,
+        threshold=header.threshold if threshold is None else threshold,
+        calibre=max((calibre for calibre in calibres if calibre is not None), default=None),
+        metrics=metrics,
+        training=header.training | {MEAN: parents},
+    )
     config.out.mkdir(parents=True, exist_ok=True)
     modelfile.save(net, header, out)

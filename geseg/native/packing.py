@@ -5,6 +5,8 @@ and no matrices are multiplied: numpy's BLAS does that with threads, which go on
 in case there is more to do. A training step of d8 took a fifth longer with them.
 """
 
+import functools
+
 import numpy as np
 from jaxtyping import Float, Float64, Int
 
@@ -32,21 +34,25 @@ class Packing:
             column = columns[row[weight], number]
             factor = plan.mixing[row[weight], column] * scales[weight]
             entries.append((weight, pair[weight] * self._shape[2] + column, factor))
-        (_, self._first, self._factor), *self._others = entries  # each weight has a first one
-        self._weights, self._coefficients, self._factors = map(np.concatenate, zip(*entries, strict=True))
+        self._entries = tuple(entries)
 
     def pack(self, coefficients: Float[np.ndarray, "o i b"]) -> Float64[np.ndarray, " w"]:
         """The weights, in the order of the kernel."""
-        flat = coefficients.reshape(-1)
-        weights: np.ndarray = flat[self._first] * self._factor
-        for weight, coefficient, factor in self._others:  # none comes twice in one of them
+        flat, ((_, first, first_factor), *others) = coefficients.reshape(-1), self._entries  # all have a first one
+        weights: np.ndarray = flat[first] * first_factor
+        for weight, coefficient, factor in others:  # none comes twice in one of them
             weights[weight] += flat[coefficient] * factor
         return weights
 
     def unpack(self, slopes: Float[np.ndarray, " w"]) -> Float64[np.ndarray, "o i b"]:
         """The gradient of the coefficients, from that of the weights."""
-        size = np.prod(self._shape, dtype=int)
-        return np.bincount(self._coefficients, slopes[self._weights] * self._factors, size).reshape(self._shape)
+        (weights, coefficients, factors), size = self._at_once, np.prod(self._shape, dtype=int)
+        return np.bincount(coefficients, slopes[weights] * factors, size).reshape(self._shape)
+
+    @functools.cached_property
+    def _at_once(self) -> list[np.ndarray]:
+        """All entries together, which only training needs."""
+        return list(map(np.concatenate, zip(*self._entries, strict=True)))
 
 
 def _order(plan: Plan, out_fields: int, in_fields: int) -> tuple[Int[np.ndarray, " w"], Float64[np.ndarray, " w"]]:

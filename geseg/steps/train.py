@@ -249,13 +249,10 @@ class _Run:
         return f"{self.config.group} of widths {widths} ({parameters}) on {where}"
 
     def _header(self, validation: Validation, score: Score, stop: Stop) -> ModelHeader:
-        threshold, calibre, metrics = None, None, {}
-        if score.maps:
-            learner, learned = self.learner, self.lineage.diameters
-            threshold, dice = validation.choose_threshold(score)
-            calibre = validation.calibre(learner.average, str(learner.device), learned, stop)
-            metrics = {"val_dice_at_threshold": dice, "val_dice_at_0.5": score.dice}
-        return self.lineage.header(self.learner.net.widths, threshold, calibre, metrics)
+        learner, learned = self.learner, self.lineage.diameters
+        threshold, metrics = validation.choose_threshold(score)
+        calibre = validation.calibre(learner.average, str(learner.device), learned, stop)
+        return self.lineage.header(learner.net.widths, threshold, calibre, metrics)
 
     def finish(self) -> TrainResult:
         """Draw the curves, which one looks at now, and tell how it went."""

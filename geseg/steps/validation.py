@@ -56,9 +56,12 @@ class Validation:
         maps = tuple(segmenter.whole(whole) for whole in self.wholes)
         return Score(overlap.mean_dice(maps, self.labels, self.fovs), maps)
 
-    def choose_threshold(self, score: Score) -> tuple[float, float]:
-        """The threshold that the images tell, and the mean Dice that it gives."""
-        return overlap.choose_threshold(score.maps, self.labels, self.fovs)
+    def choose_threshold(self, score: Score) -> tuple[float | None, dict[str, float]]:
+        """The threshold that the images tell, and what the header of a model says of it; None without images."""
+        if not score.maps:
+            return None, {}
+        threshold, dice = overlap.choose_threshold(score.maps, self.labels, self.fovs)
+        return threshold, {"val_dice_at_threshold": dice, "val_dice_at_0.5": score.dice}
 
     def calibre(self, net: UNet, device: str, learned: Diameters | None, stop: Stop = never) -> float | None:
         """Mean width in pixels of the vessels of the image in which a net finds the widest; None if it finds few.
