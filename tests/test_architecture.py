@@ -23,7 +23,10 @@ ALLOWED = {
 """Per part of the package, what it may import of geseg; "" is `geseg` itself (its version)."""
 TORCH = {"model", "steps"}
 """Parts that may import torch, and files beside them."""
-BESIDE = {"inference/torch_engine.py", "native/between.py", "native/training.py", "native/tritonlayer.py"}
+BESIDE = {
+    "inference/torch_engine.py",
+    *(f"native/{name}.py" for name in ("between", "head", "training", "tritonlayer")),
+}
 
 
 def imports(path: Path) -> set[str]:

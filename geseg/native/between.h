@@ -4,53 +4,72 @@
 #define GESEG_BETWEEN_H
 #include "work.h"
 
-static REAL total(vec v) {
-    REAL sum = 0;
-    for (int i = 0; i < LANES; i++) sum += v[i];
-    return sum;
-}
-
-static REAL row_sum(const REAL *in, int width) {
-    vec sum = {0};
-    int x = 0;
-    for (; x <= width - LANES; x += LANES) sum += load(in + x);
-    REAL rest = 0;
-    for (; x < width; x++) rest += in[x];
-    return total(sum) + rest;
-}
+enum { ROWS = 8 };  // of a channel, whose numbers are summed lane by lane before they join its sums
 
 // The two sums of a channel.
 INLINE double *sums_of(const Between *of, int32_t image, int32_t channel) {
     return of->sums + 2 * ((int64_t)image * of->channels + channel);
 }
 
-static REAL row_squares(const REAL *in, int width, REAL mean) {
-    vec sum = {0};
-    int x = 0;
-    for (; x <= width - LANES; x += LANES) {
-        const vec apart = load(in + x) - mean;
-        sum += apart * apart;
+// What the last rows add to them, lane by lane.
+INLINE REAL *lanes_of(const Between *of, int32_t image, int32_t channel) {
+    return (REAL *)of->lanes + 2 * LINE * ((int64_t)image * of->channels + channel);
+}
+
+// Both in one number each, and the lanes are empty again.
+static void take_lanes(REAL *lanes, double *found) {
+    for (int sum = 0; sum < 2; sum++, lanes += LINE) {
+        found[sum] = 0;
+        for (int i = 0; i < LANES; i++) found[sum] += lanes[i];
+        memset(lanes, 0, LANES * sizeof(REAL));
     }
-    REAL rest = 0;
-    for (; x < width; x++) rest += (in[x] - mean) * (in[x] - mean);
-    return total(sum) + rest;
+}
+
+static double row_mean(const REAL *in, int width) {
+    double sum = 0;
+    for (int x = 0; x < width; x++) sum += in[x];
+    return sum / width;
 }
 
 // Rows come one after the other, and in each all channels, since the maps that learn lie so (see between.py): what
 // follows does a row of a channel, and what is summed is 0 before the first one.
 
-// Mean and sum of squared distances to it, merged row by row (Chan, Golub & LeVeque 1983, equation 2.1).
+// Sums of the distances to what is the mean so far, which is near enough for their squares to lose nothing.
 static void measure(const Between *of, int32_t image, int32_t channel, int32_t y) {
     const REAL *in = at(&of->in, image, channel, y);
-    double *sums = sums_of(of, image, channel);
-    const double of_row = row_sum(in, of->width) / (double)of->width, apart = of_row - sums[0];
-    sums[0] += apart / (y + 1);
-    sums[1] += row_squares(in, of->width, (REAL)of_row) + apart * apart * of->width * y / (y + 1);
+    double *mean = sums_of(of, image, channel);
+    REAL *lanes = lanes_of(of, image, channel);
+    if (!y) *mean = row_mean(in, of->width);
+    const REAL middle = (REAL)*mean;
+    vec sum = load(lanes), squares = load(lanes + LINE);
+    int x = 0;
+    for (; x <= of->width - LANES; x += LANES) {
+        const vec apart = load(in + x) - middle;
+        sum += apart, squares += apart * apart;
+    }
+    store(lanes, sum), store(lanes + LINE, squares);
+    for (; x < of->width; x++) {
+        const REAL apart = in[x] - middle;
+        lanes[0] += apart, lanes[LINE] += apart * apart;
+    }
 }
+
+// Mean and sum of squared distances to it, merged with those of the last rows (Chan, Golub & LeVeque 1983, equation 2.1).
+static void join_measured(const Between *of, int32_t image, int32_t channel, int32_t y) {
+    double *sums = sums_of(of, image, channel), found[2];
+    take_lanes(lanes_of(of, image, channel), found);
+    const double many = (y % ROWS + 1) * (double)of->width, all = (y + 1) * (double)of->width;
+    const double of_rows = (REAL)sums[0] + found[0] / many, apart = of_rows - sums[0];
+    const double squares = found[1] - found[0] * found[0] / many;
+    sums[0] += apart * many / all;
+    sums[1] += squares + apart * apart * many * (all - many) / all;
+}
+
+INLINE const double *factors_of(const Between *of, int32_t channel) { return of->factors + 4 * channel; }
 
 // out = ReLU(scale * in + shift)
 static void normalise(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const REAL scale = of->factors[3 * channel], shift = of->factors[3 * channel + 1];
+    const REAL scale = factors_of(of, channel)[0], shift = factors_of(of, channel)[1];
     const REAL *in = at(&of->in, image, channel, y);
     REAL *out = at(&of->out, image, channel, y);
     int x = 0;
@@ -63,35 +82,43 @@ static void normalise(const Between *of, int32_t image, int32_t channel, int32_t
 
 // Sums of the gradient where the ReLU lets it through, and of its products with in - middle.
 static void weigh(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const REAL middle = of->factors[3 * channel];
-    const REAL *in = at(&of->in, image, channel, y), *out = at(&of->out, image, channel, y);
-    const REAL *slope = at(&of->slope, image, channel, y);
-    double *sums = sums_of(of, image, channel);
-    vec of_row = {0}, products = {0};
+    const double *factors = factors_of(of, channel);
+    const REAL scale = factors[0], shift = factors[1], middle = factors[2];
+    const REAL *in = at(&of->in, image, channel, y), *slope = at(&of->slope, image, channel, y);
+    REAL *lanes = lanes_of(of, image, channel);
+    vec sum = load(lanes), products = load(lanes + LINE);
     int x = 0;
     for (; x <= of->width - LANES; x += LANES) {
-        const vec through = (vec)((mask)load(slope + x) & ~(load(out + x) <= 0));
-        of_row += through;
-        products += through * (load(in + x) - middle);
+        const vec here = load(in + x), through = (vec)((mask)load(slope + x) & ~(scale * here + shift <= 0));
+        sum += through, products += through * (here - middle);
     }
+    store(lanes, sum), store(lanes + LINE, products);
     for (; x < of->width; x++)
-        if (!(out[x] <= 0)) sums[0] += slope[x], sums[1] += slope[x] * (in[x] - middle);
-    sums[0] += total(of_row), sums[1] += total(products);
+        if (!(scale * in[x] + shift <= 0)) lanes[0] += slope[x], lanes[LINE] += slope[x] * (in[x] - middle);
 }
 
-// The gradient of what came in: a * (gradient where the ReLU lets it through) + b * in + c.
+static void join_weighed(const Between *of, int32_t image, int32_t channel, int32_t y) {
+    (void)y;
+    double *sums = sums_of(of, image, channel), found[2];
+    take_lanes(lanes_of(of, image, channel), found);
+    sums[0] += found[0], sums[1] += found[1];
+}
+
+// The gradient of what came in: scale * (gradient where the ReLU lets it through) + b * in + c.
 static void denormalise(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const double *factors = of->factors + 3 * channel;
-    const REAL a = factors[0], b = factors[1], c = factors[2];
-    const REAL *in = at(&of->in, image, channel, y), *out = at(&of->out, image, channel, y);
-    const REAL *slope = at(&of->slope, image, channel, y);
+    const double *factors = factors_of(of, channel);
+    const REAL scale = factors[0], shift = factors[1], b = factors[2], c = factors[3];
+    const REAL *in = at(&of->in, image, channel, y), *slope = at(&of->slope, image, channel, y);
     REAL *back = at(&of->back, image, channel, y);
     int x = 0;
     for (; x <= of->width - LANES; x += LANES) {
-        const vec through = (vec)((mask)load(slope + x) & ~(load(out + x) <= 0));
-        store(back + x, a * through + b * load(in + x) + c);
+        const vec here = load(in + x), through = (vec)((mask)load(slope + x) & ~(scale * here + shift <= 0));
+        store(back + x, scale * through + b * here + c);
     }
-    for (; x < of->width; x++) back[x] = (out[x] <= 0 ? 0 : a * slope[x]) + b * in[x] + c;
+    for (; x < of->width; x++) {
+        const REAL through = scale * in[x] + shift <= 0 ? 0 : slope[x];
+        back[x] = scale * through + b * in[x] + c;
+    }
 }
 
 // Largest of 2x2; height and width are those of `out`, half of those of `in`.
@@ -106,24 +133,32 @@ static void pool_map(const Between *of, int32_t image, int32_t channel, int32_t 
 
 // The gradient goes to the first of the four that is the largest, as torch has it.
 static void unpool_map(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const REAL *a = at(&of->in, image, channel, 2 * y), *b = at(&of->in, image, channel, 2 * y + 1);
-    const REAL *out = at(&of->out, image, channel, y), *slope = at(&of->slope, image, channel, y);
-    REAL *up = at(&of->back, image, channel, 2 * y), *down = at(&of->back, image, channel, 2 * y + 1);
+    const REAL *restrict a = at(&of->in, image, channel, 2 * y), *restrict b = at(&of->in, image, channel, 2 * y + 1);
+    const REAL *restrict out = at(&of->out, image, channel, y), *restrict slope = at(&of->slope, image, channel, y);
+    REAL *restrict up = at(&of->back, image, channel, 2 * y), *restrict down = at(&of->back, image, channel, 2 * y + 1);
     for (int x = 0; x < of->width; x++) {
-        const REAL most = out[x], s = slope[x];
-        const int nw = a[2 * x] == most, ne = a[2 * x + 1] == most, sw = b[2 * x] == most;
-        up[2 * x] = nw ? s : 0;
-        up[2 * x + 1] = !nw && ne ? s : 0;
-        down[2 * x] = !nw && !ne && sw ? s : 0;
-        down[2 * x + 1] = !nw && !ne && !sw ? s : 0;
+        const REAL most = out[x], nw = a[2 * x], ne = a[2 * x + 1], sw = b[2 * x];
+        const REAL after_nw = nw == most ? 0 : slope[x], after_ne = ne == most ? 0 : after_nw;
+        up[2 * x] = nw == most ? slope[x] : 0;
+        up[2 * x + 1] = ne == most ? after_nw : 0;
+        down[2 * x] = sw == most ? after_ne : 0;
+        down[2 * x + 1] = sw == most ? 0 : after_ne;
     }
 }
 
 void JOIN(between_, SUFFIX)(const Between *of, int32_t what, int32_t image, int32_t first, int32_t last) {
-    static void (*const all[])(const Between *, int32_t, int32_t, int32_t) = {measure,     normalise, weigh,
-                                                                              denormalise, pool_map,  unpool_map};
-    if (of->sums) memset(sums_of(of, image, first), 0, 2 * (last - first) * sizeof(double));
-    for (int32_t y = 0; y < of->height; y++)
-        for (int32_t channel = first; channel < last; channel++) all[what](of, image, channel, y);
+    typedef void Row(const Between *, int32_t, int32_t, int32_t);
+    static Row *const rows[] = {measure, normalise, weigh, denormalise, pool_map, unpool_map};
+    static Row *const joins[] = {join_measured, NULL, join_weighed, NULL, NULL, NULL};
+    Row *const row = rows[what], *const join = joins[what];
+    if (join) {
+        memset(sums_of(of, image, first), 0, 2 * (last - first) * sizeof(double));
+        memset(lanes_of(of, image, first), 0, 2 * LINE * (last - first) * sizeof(REAL));
+    }
+    for (int32_t y = 0; y < of->height; y++) {
+        for (int32_t channel = first; channel < last; channel++) row(of, image, channel, y);
+        if (join && (y % ROWS == ROWS - 1 || y == of->height - 1))
+            for (int32_t channel = first; channel < last; channel++) join(of, image, channel, y);
+    }
 }
 #endif

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from geseg.model.fieldnorm import OverProcesses, shared_norm
 from geseg.native import library
-from geseg.native.library import Between, Map
+from geseg.native.library import LINE, Between, Map
 
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 """The number types that the kernel computes with."""
@@ -81,8 +81,9 @@ class _NormReLU(torch.autograd.Function):
         mean = over_processes(means.mean((0, 2)))
         var = over_processes((squares / pixels + (means - mean[:, None]).square()).mean((0, 2)))
         scale = weight.double() / (var + eps).sqrt()
-        _do(NORMALISE, {"in": x, "out": z}, _factors(x, scale, bias.double() - mean * scale))
-        ctx.save_for_backward(x, z, mean, (var + eps).rsqrt(), scale)
+        shift = bias.double() - mean * scale
+        _do(NORMALISE, {"in": x, "out": z}, _factors(x, scale, shift))
+        ctx.save_for_backward(x, mean, (var + eps).rsqrt(), scale, shift)
         ctx.over_processes = over_processes
         mean, var = mean.to(x.dtype), var.to(x.dtype)
         ctx.mark_non_differentiable(mean, var)
@@ -92,16 +93,16 @@ class _NormReLU(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
         """With dy where the ReLU lets it through, Ioffe & Szegedy's dx = w / s (dy - mean(dy) - x' mean(dy x'))."""
-        x, z, mean, per_s, scale = ctx.saved_tensors
-        maps = {"in": x, "out": z, "slope": by_rows(slope)}
+        x, mean, per_s, scale, shift = ctx.saved_tensors
+        maps = {"in": x, "slope": by_rows(slope)}
         fields, values = len(scale), x.numel() // len(scale)
-        sums = _summed(WEIGH, fields, maps, _factors(x, mean))
+        sums = _summed(WEIGH, fields, maps, _factors(x, scale, shift, mean))
         d_bias, product = (torch.from_numpy(part).sum((0, 2)) for part in sums)
         d_weight = product * per_s
         mean_dy, mean_product = (ctx.over_processes(t / values) for t in (d_bias, d_weight))
         of_x = -scale * mean_product * per_s
-        dx = new_maps(z, z.shape)
-        factors = _factors(x, scale, of_x, -scale * mean_dy - of_x * mean)
+        dx = new_maps(x, x.shape)
+        factors = _factors(x, scale, shift, of_x, -scale * mean_dy - of_x * mean)
         _do(DENORMALISE, maps | {"back": dx}, factors)
         return dx, d_weight.to(x.dtype), d_bias.to(x.dtype), None, None
 
@@ -130,7 +131,7 @@ class _Pool(torch.autograd.Function):
 def _do(
     what: int,
     maps: dict[str, Tensor],
-    factors: Float64[np.ndarray, "c 3"] | None = None,
+    factors: Float64[np.ndarray, "c 4"] | None = None,
     sums: Float64[np.ndarray, "b c 2"] | None = None,
     smaller: Tensor | None = None,
 ) -> None:
@@ -140,8 +141,12 @@ def _do(
     between = Between(*sizes)
     for name, tensor in maps.items():
         setattr(between, name, map_of(tensor))
-    between.factors, between.sums = (None if numbers is None else numbers.ctypes.data for numbers in (factors, sums))
-    library.between(what, between, images, NUMPY[of_size.dtype], torch.get_num_threads())
+    dtype = NUMPY[of_size.dtype]
+    lanes = None if sums is None else np.empty((*sums.shape, LINE), dtype)
+    scratch = {"factors": factors, "sums": sums, "lanes": lanes}
+    for name, numbers in scratch.items():
+        setattr(between, name, None if numbers is None else numbers.ctypes.data)
+    library.between(what, between, images, dtype, torch.get_num_threads())
 
 
 def _summed(
@@ -155,10 +160,10 @@ def _summed(
     return of_fields[..., 0], of_fields[..., 1]
 
 
-def _factors(x: Tensor, *of_fields: Tensor) -> Float64[np.ndarray, "c 3"]:
+def _factors(x: Tensor, *of_fields: Tensor) -> Float64[np.ndarray, "c 4"]:
     """For each channel the numbers of its field."""
     channels, fields = x.shape[1], len(of_fields[0])
-    factors = np.zeros((channels, 3))
+    factors = np.zeros((channels, 4))
     for i, values in enumerate(of_fields):
         factors[:, i] = values.numpy().repeat(channels // fields)
     return factors

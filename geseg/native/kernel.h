@@ -59,8 +59,9 @@ typedef struct Layer {
 typedef struct {  // what lies between convolutions while a net learns, channel by channel
     int32_t channels, height, width;  // of the maps; of the smaller ones, where they are pooled
     Map in, out, slope, back;         // slope is the gradient of out, back that of in
-    const double *factors;            // [channels][3]
-    double *sums;                     // [images][channels][2]; those of the channels start anew with each call
+    const double *factors;            // [channels][4]
+    double *sums;                     // [images][channels][2]; where they are found, those of the channels start anew
+    void *lanes;                      // real[images][channels][2][LINE]: where they are found, memory to do it in
 } Between;
 
 // What this library was compiled from, in hexadecimal.
@@ -93,8 +94,9 @@ void geseg_halve_double(const Map *in, const Map *out, int32_t image, int32_t ch
 // Does one of these with channels first .. last - 1 of an image; factors and sums are in brackets:
 // 0  the mean and the squared distances to it, summed, of `in`                              (sums: both)
 // 1  out = ReLU(scale * in + shift)                                                          (factors: scale, shift)
-// 2  of the slopes that the ReLU lets through, and of their products with in - middle, the sums (factors: middle; sums: both)
-// 3  back = a * slope that the ReLU lets through + b * in + c                                (factors: a, b, c)
+// 2  of the slopes that this ReLU lets through, and of their products with in - middle, the sums
+//                                                                       (factors: scale, shift, middle; sums: both)
+// 3  back = scale * slope that this ReLU lets through + b * in + c                           (factors: scale, shift, b, c)
 // 4  out = the largest of 2x2 of `in`
 // 5  back = the slope where `in` is the first of the largest, else 0
 void geseg_between_float(const Between *of, int32_t what, int32_t image, int32_t first, int32_t last, int32_t set);

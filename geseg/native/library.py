@@ -87,7 +87,7 @@ class Between(Structure):
     _fields_ = (
         *((name, c_int32) for name in ("channels", "height", "width")),
         *((name, Map) for name in ("in", "out", "slope", "back")),
-        *((name, c_void_p) for name in ("factors", "sums")),
+        *((name, c_void_p) for name in ("factors", "sums", "lanes")),
     )
 
 

@@ -17,12 +17,13 @@ from geseg.model.steerable import Part, SteerableConv2d, Upsampled
 from geseg.model.unet import UNet
 from geseg.native import library
 from geseg.native.between import NUMPY, by_rows, fits, map_of, new_maps, norm_relu, pool
+from geseg.native.head import Head
 from geseg.native.layer import Input, SteerableLayer
 from geseg.native.plan import SMALL, Plan, factorise
 
 
 def attach(net: nn.Module) -> bool:
-    """Let the kernel compute the steerable convolutions of a net, but for its head, and what lies between them.
+    """Let the kernel compute the steerable convolutions of a net and what lies between them, and its head row by row.
 
     That is on the CPU, in float32 and float64; what the kernel cannot compute stays with torch. The state of the net,
     the files that it is written to, and what it computes (but for rounding) are the same.
@@ -36,6 +37,8 @@ def attach(net: nn.Module) -> bool:
     for module in net.modules():
         if isinstance(module, SteerableConv2d) and module.out_size == module.group.order:
             module.kernelised = Convolution(module)
+        elif isinstance(module, SteerableConv2d) and module.out_size == module.kernel_size == 1:
+            module.kernelised = Head(module)
         elif isinstance(module, FieldNorm):
             module.kernelised = norm_relu
         elif isinstance(module, UNet):

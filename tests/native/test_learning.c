@@ -77,15 +77,16 @@ static void try_norm(int height, int width, int gaps) {
     enum { CHANNELS = 3 };
     Maps in = drawn(CHANNELS, height, width, gaps), slope = drawn(CHANNELS, height, width, gaps);
     Maps out = make_maps(CHANNELS, height, width, gaps, MARK), back = make_maps(CHANNELS, height, width, gaps, MARK);
-    double *factors = allocate(3 * CHANNELS * sizeof(double)), *sums = allocate(2 * IMAGES * CHANNELS * sizeof(double));
+    double *factors = allocate(4 * CHANNELS * sizeof(double)), *sums = allocate(2 * IMAGES * CHANNELS * sizeof(double));
+    REAL *lanes = allocate(2 * LINE * IMAGES * CHANNELS * sizeof(REAL));
     const double numbers = (double)height * width;
-    Between of = {CHANNELS, height, width, in.map, out.map, slope.map, back.map, factors, sums};
-    for (int i = 0; i < 3 * CHANNELS; i++) factors[i] = draw();
+    Between of = {CHANNELS, height, width, in.map, out.map, slope.map, back.map, factors, sums, lanes};
+    for (int i = 0; i < 4 * CHANNELS; i++) factors[i] = draw();
     for (int what = MEASURE; what <= DENORMALISE; what++) {
         for (int n = 0; n < IMAGES; n++) JOIN(geseg_between_, REAL)(&of, what, n, 0, CHANNELS, SET);
         for (int i = 0; i < IMAGES * CHANNELS && (what == MEASURE || what == WEIGH); i++) {
             double first = 0, second = 0;
-            const double middle = what == MEASURE ? sums[2 * i] : factors[3 * (i % CHANNELS)];
+            const double middle = what == MEASURE ? sums[2 * i] : factors[4 * (i % CHANNELS) + 2];
             for (int y = 0; y < height; y++)
                 for (int x = 0; x < width; x++) {
                     const double v = *at(&in, i / CHANNELS, i % CHANNELS, y, x), apart = v - middle;
@@ -98,18 +99,18 @@ static void try_norm(int height, int width, int gaps) {
         }
     }
     EACH(CHANNELS, 0, height, width) {
-        const double *f = factors + 3 * o, v = *at(&in, n, o, y, x), z = f[0] * v + f[1];
+        const double *f = factors + 4 * o, v = *at(&in, n, o, y, x), z = f[0] * v + f[1];
         check("norm", "out", height, width, *at(&out, n, o, y, x), z > 0 ? z : 0, 1);
         const double through = *at(&out, n, o, y, x) > 0 ? *at(&slope, n, o, y, x) : 0;
-        check("norm", "back", height, width, *at(&back, n, o, y, x), f[0] * through + f[1] * v + f[2], 1);
+        check("norm", "back", height, width, *at(&back, n, o, y, x), f[0] * through + f[2] * v + f[3], 1);
     }
-    free(factors), free(sums), release((Maps[]){in, slope, out, back}, 4);
+    free(factors), free(sums), free(lanes), release((Maps[]){in, slope, out, back}, 4);
 }
 
 static void try_pool(int height, int width, int gaps) {
     Maps maps[] = {drawn(3, 2 * height, 2 * width, gaps), make_maps(3, height, width, gaps, MARK),
                    drawn(3, height, width, gaps), make_maps(3, 2 * height, 2 * width, gaps, MARK)};
-    Between of = {3, height, width, maps[0].map, maps[1].map, maps[2].map, maps[3].map, NULL, NULL};
+    Between of = {3, height, width, maps[0].map, maps[1].map, maps[2].map, maps[3].map, NULL, NULL, NULL};
     EACH(3, 0, 2 * height, 2 * width) if (*at(&maps[0], n, o, y, x) < 0) *at(&maps[0], n, o, y, x) = 0;  // several largest
     for (int what = POOL; what <= UNPOOL; what++)
         for (int n = 0; n < IMAGES; n++) JOIN(geseg_between_, REAL)(&of, what, n, 0, 3, SET);
