@@ -11,8 +11,6 @@ from torch.autograd.function import once_differentiable
 
 OverProcesses: TypeAlias = Callable[[Tensor], Tensor]
 """The mean of a tensor over the processes that learn together."""
-Norm: TypeAlias = Callable[[Tensor, Tensor, Tensor, float, OverProcesses], tuple[Tensor, Tensor, Tensor]]
-"""From maps, weight and bias of fields, and epsilon, to maps, and the mean and (biased) variance of each field."""
 
 
 def _alone(x: Tensor) -> Tensor:
@@ -70,10 +68,9 @@ class _SharedNorm(torch.autograd.Function):
         return dx, d_weight, d_bias, None, None
 
 
-def shared_norm(
+def _shared_norm(
     x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, eps: float, over_processes: OverProcesses
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """A `Norm` of torch's."""
     y: tuple[Tensor, Tensor, Tensor] = _SharedNorm.apply(  # type: ignore[no-untyped-call]
         x, weight, bias, eps, over_processes
     )
@@ -100,8 +97,6 @@ class FieldNorm(nn.Module):
         self.norm = nn.BatchNorm2d(fields)
         self.processes = 1
         self.over_processes: OverProcesses = _alone
-        self.kernelised: Norm | None = None
-        """What computes it together with the ReLU after it while it learns, where there is something that can."""
 
     def forward(self, x: Tensor) -> Tensor:
         norm, per = self.norm, self.channels_per_field
@@ -114,21 +109,12 @@ class FieldNorm(nn.Module):
             of_field = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
             mean, var, weight, bias = (t.repeat_interleave(per) for t in of_field)
             return F.batch_norm(x, mean, var, weight, bias, eps=norm.eps)
-        normed, mean, var = shared_norm(x, norm.weight, norm.bias, norm.eps, self.over_processes)
-        self._follow(mean, var, x.numel())
+        normed, mean, var = _shared_norm(x, norm.weight, norm.bias, norm.eps, self.over_processes)
+        self.follow(mean, var, x.numel())
         return normed
 
-    def rectified(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h w"]:
-        """The norm and the ReLU after it."""
-        norm = self.norm
-        if self.kernelised is None or not self.training:
-            return F.relu(self(x), inplace=True)
-        y, mean, var = self.kernelised(x, norm.weight, norm.bias, norm.eps, self.over_processes)
-        self._follow(mean, var, x.numel())
-        return y
-
     @torch.no_grad()
-    def _follow(self, mean: Tensor, var: Tensor, numbers: int) -> None:
+    def follow(self, mean: Tensor, var: Tensor, numbers: int) -> None:
         """Let the statistics of evaluation follow those of a batch of so many numbers."""
         norm, values = self.norm, self.processes * numbers // self.fields
         assert norm.running_mean is not None

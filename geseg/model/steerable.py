@@ -25,22 +25,36 @@ class Fields:
     rep: Rep
 
 
+@runtime_checkable
+class Deferred(Protocol):
+    """Maps that are computed by what reads them, if it can, and are never in memory then."""
+
+    def full(self) -> Tensor:
+        """The maps as they are read."""
+        ...
+
+
+Part: TypeAlias = Tensor | Deferred
+"""Of the input of a convolution."""
+
+
+def whole(part: Part) -> Tensor:
+    """The maps themselves, for what reads no others."""
+    return part if isinstance(part, Tensor) else part.full()
+
+
 @dataclass(frozen=True, slots=True)
 class Upsampled:
     """Maps of half the height and width of a convolution that reads them upsampled, which commutes with the group.
 
-    Bilinear, with corners that are not aligned. A kernel need not have the large maps in memory.
+    Bilinear, with corners that are not aligned.
     """
 
-    low: Tensor
+    low: Part
 
     def full(self) -> Tensor:
         """The maps as they are read."""
-        return F.interpolate(self.low, scale_factor=2.0, mode="bilinear", align_corners=False)
-
-
-Part: TypeAlias = Tensor | Upsampled
-"""Of the input of a convolution."""
+        return F.interpolate(whole(self.low), scale_factor=2.0, mode="bilinear", align_corners=False)
 
 
 class Kernelised(Protocol):
@@ -117,8 +131,7 @@ def convolve(
 ) -> Float[Tensor, "b out_channels h w"]:
     """Convolve stacks of channels as if they were concatenated, which would copy the largest maps there and back."""
     size, start, total = kernel.shape[-1], 0, None
-    for each in parts:
-        part = each.full() if isinstance(each, Upsampled) else each
+    for part in map(whole, parts):
         own = kernel[:, start : start + part.shape[1]]
         term = F.conv2d(part, own, bias if total is None else None, padding=size // 2)
         total = term if total is None else total + term

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from geseg.errors import ConfigError
 from geseg.model import kernels
-from geseg.model.fieldnorm import FieldNorm
 from geseg.model.group import Group
-from geseg.model.steerable import Fields, Layers, Part, PlainLayers, SteerableLayers, Upsampled
+from geseg.model.steerable import Fields, Layers, Part, PlainLayers, SteerableLayers, Upsampled, whole
 
 LEVELS = 4
 VESSELS = 0.12
@@ -22,29 +21,34 @@ GROWTH = 1.75
 """A level has this many times the fields of the level above it, where the widths are found from a parameter count."""
 
 
-def max_pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h//2 w//2"]:
+def max_pool(part: Part) -> Float[Tensor, "b c h w"]:
     """The largest of 2x2, which commutes with the group if height and width are even."""
-    return F.max_pool2d(x, 2)
+    return F.max_pool2d(whole(part), 2)
 
 
-class Block(nn.Module):
-    """Convolution, norm, ReLU, twice, of fields that come in one part or several.
+def rectified(conv: nn.Module, norm: nn.Module, parts: Sequence[Part]) -> Tensor:
+    """A convolution of all parts, its norm, and ReLU.
 
     ReLU commutes with the group because regular fields permute their channels.
     """
+    return F.relu(norm(conv(*parts)), inplace=True)
+
+
+class Block(nn.Module):
+    """Convolution, norm, ReLU, twice, of fields that come in one part or several."""
 
     def __init__(self, layers: Layers, in_fields: Fields, width: int) -> None:
         super().__init__()
         fields = Fields(width, "regular")
         self.convs = nn.ModuleList(layers.conv(before, fields, 3, bias=False) for before in (in_fields, fields))
         self.norms = nn.ModuleList(layers.norm(width) for _ in range(2))
+        self.rectified: Callable[[nn.Module, nn.Module, Sequence[Part]], Part] = rectified
+        """What computes the three."""
 
-    def forward(self, *parts: Part) -> Tensor:
+    def forward(self, *parts: Part) -> Part:
         for conv, norm in zip(self.convs, self.norms, strict=True):
-            y = conv(*parts)
-            x: Tensor = norm.rectified(y) if isinstance(norm, FieldNorm) else F.relu(norm(y), inplace=True)
-            parts = (x,)
-        return x
+            parts = (self.rectified(conv, norm, parts),)
+        return parts[0]
 
 
 class UNet(nn.Module):
@@ -60,7 +64,7 @@ class UNet(nn.Module):
     def __init__(self, layers: Layers, widths: Sequence[int]) -> None:
         super().__init__()
         self.widths = tuple(widths)
-        self.pool: Callable[[Tensor], Tensor] = max_pool
+        self.pool: Callable[[Part], Tensor] = max_pool
         above = [Fields(3, "trivial"), *(Fields(width, "regular") for width in widths)]
         self.down = nn.ModuleList(Block(layers, before, width) for before, width in zip(above, widths, strict=False))
         self.up = nn.ModuleList(

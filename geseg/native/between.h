@@ -65,36 +65,28 @@ static void join_measured(const Between *of, int32_t image, int32_t channel, int
     sums[1] += squares + apart * apart * many * (all - many) / all;
 }
 
-INLINE const double *factors_of(const Between *of, int32_t channel) { return of->factors + 4 * channel; }
-
-// out = ReLU(scale * in + shift)
 static void normalise(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const REAL scale = factors_of(of, channel)[0], shift = factors_of(of, channel)[1];
-    const REAL *in = at(&of->in, image, channel, y);
+    const REAL *f = factors_of(of->factors, channel), *in = at(&of->in, image, channel, y);
     REAL *out = at(&of->out, image, channel, y);
     int x = 0;
-    for (; x <= of->width - LANES; x += LANES) store(out + x, positive(scale * load(in + x) + shift));
-    for (; x < of->width; x++) {
-        const REAL value = scale * in[x] + shift;
-        out[x] = value <= 0 ? 0 : value;
-    }
+    for (; x <= of->width - LANES; x += LANES) store(out + x, rectify(f, load(in + x)));
+    for (; x < of->width; x++) out[x] = rectify_one(f, in[x]);
 }
 
 // Sums of the gradient where the ReLU lets it through, and of its products with in - middle.
 static void weigh(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const double *factors = factors_of(of, channel);
-    const REAL scale = factors[0], shift = factors[1], middle = factors[2];
+    const REAL *f = factors_of(of->factors, channel), middle = f[2];
     const REAL *in = at(&of->in, image, channel, y), *slope = at(&of->slope, image, channel, y);
     REAL *lanes = lanes_of(of, image, channel);
     vec sum = load(lanes), products = load(lanes + LINE);
     int x = 0;
     for (; x <= of->width - LANES; x += LANES) {
-        const vec here = load(in + x), through = (vec)((mask)load(slope + x) & ~(scale * here + shift <= 0));
+        const vec here = load(in + x), through = let_through(f, here, load(slope + x));
         sum += through, products += through * (here - middle);
     }
     store(lanes, sum), store(lanes + LINE, products);
     for (; x < of->width; x++)
-        if (!(scale * in[x] + shift <= 0)) lanes[0] += slope[x], lanes[LINE] += slope[x] * (in[x] - middle);
+        if (!(f[0] * in[x] + f[1] <= 0)) lanes[0] += slope[x], lanes[LINE] += slope[x] * (in[x] - middle);
 }
 
 static void join_weighed(const Between *of, int32_t image, int32_t channel, int32_t y) {
@@ -104,40 +96,31 @@ static void join_weighed(const Between *of, int32_t image, int32_t channel, int3
     sums[0] += found[0], sums[1] += found[1];
 }
 
-// The gradient of what came in: scale * (gradient where the ReLU lets it through) + b * in + c.
-static void denormalise(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const double *factors = factors_of(of, channel);
-    const REAL scale = factors[0], shift = factors[1], b = factors[2], c = factors[3];
-    const REAL *in = at(&of->in, image, channel, y), *slope = at(&of->slope, image, channel, y);
-    REAL *back = at(&of->back, image, channel, y);
-    int x = 0;
-    for (; x <= of->width - LANES; x += LANES) {
-        const vec here = load(in + x), through = (vec)((mask)load(slope + x) & ~(scale * here + shift <= 0));
-        store(back + x, scale * through + b * here + c);
-    }
-    for (; x < of->width; x++) {
-        const REAL through = scale * in[x] + shift <= 0 ? 0 : slope[x];
-        back[x] = scale * through + b * in[x] + c;
+// What pooling sees of a number.
+INLINE REAL seen(const REAL *f, REAL v) { return f ? rectify_one(f, v) : v; }
+
+// Largest of 2x2; height and width are those of `out`, half of those of `in`.
+INLINE void pool_row(const REAL *f, const REAL *restrict a, const REAL *restrict b, REAL *restrict out, int width) {
+    for (int x = 0; x < width; x++) {
+        const REAL one = larger(seen(f, a[2 * x]), seen(f, a[2 * x + 1]));
+        out[x] = larger(one, larger(seen(f, b[2 * x]), seen(f, b[2 * x + 1])));
     }
 }
 
-// Largest of 2x2; height and width are those of `out`, half of those of `in`.
 static void pool_map(const Between *of, int32_t image, int32_t channel, int32_t y) {
+    const REAL *f = factors_of(of->factors, channel);
     const REAL *a = at(&of->in, image, channel, 2 * y), *b = at(&of->in, image, channel, 2 * y + 1);
     REAL *out = at(&of->out, image, channel, y);
-    for (int x = 0; x < of->width; x++) {
-        const REAL one = larger(a[2 * x], a[2 * x + 1]), two = larger(b[2 * x], b[2 * x + 1]);
-        out[x] = larger(one, two);
-    }
+    if (f) pool_row(f, a, b, out, of->width);
+    else pool_row(NULL, a, b, out, of->width);
 }
 
 // The gradient goes to the first of the four that is the largest, as torch has it.
-static void unpool_map(const Between *of, int32_t image, int32_t channel, int32_t y) {
-    const REAL *restrict a = at(&of->in, image, channel, 2 * y), *restrict b = at(&of->in, image, channel, 2 * y + 1);
-    const REAL *restrict out = at(&of->out, image, channel, y), *restrict slope = at(&of->slope, image, channel, y);
-    REAL *restrict up = at(&of->back, image, channel, 2 * y), *restrict down = at(&of->back, image, channel, 2 * y + 1);
-    for (int x = 0; x < of->width; x++) {
-        const REAL most = out[x], nw = a[2 * x], ne = a[2 * x + 1], sw = b[2 * x];
+INLINE void unpool_row(const REAL *f, const REAL *restrict a, const REAL *restrict b, const REAL *restrict slope,
+                       REAL *restrict up, REAL *restrict down, int width) {
+    for (int x = 0; x < width; x++) {
+        const REAL nw = seen(f, a[2 * x]), ne = seen(f, a[2 * x + 1]), sw = seen(f, b[2 * x]), se = seen(f, b[2 * x + 1]);
+        const REAL one = larger(nw, ne), other = larger(sw, se), most = larger(one, other);
         const REAL after_nw = nw == most ? 0 : slope[x], after_ne = ne == most ? 0 : after_nw;
         up[2 * x] = nw == most ? slope[x] : 0;
         up[2 * x + 1] = ne == most ? after_nw : 0;
@@ -146,10 +129,18 @@ static void unpool_map(const Between *of, int32_t image, int32_t channel, int32_
     }
 }
 
+static void unpool_map(const Between *of, int32_t image, int32_t channel, int32_t y) {
+    const REAL *f = factors_of(of->factors, channel), *slope = at(&of->slope, image, channel, y);
+    const REAL *a = at(&of->in, image, channel, 2 * y), *b = at(&of->in, image, channel, 2 * y + 1);
+    REAL *up = at(&of->back, image, channel, 2 * y), *down = at(&of->back, image, channel, 2 * y + 1);
+    if (f) unpool_row(f, a, b, slope, up, down, of->width);
+    else unpool_row(NULL, a, b, slope, up, down, of->width);
+}
+
 void JOIN(between_, SUFFIX)(const Between *of, int32_t what, int32_t image, int32_t first, int32_t last) {
     typedef void Row(const Between *, int32_t, int32_t, int32_t);
-    static Row *const rows[] = {measure, normalise, weigh, denormalise, pool_map, unpool_map};
-    static Row *const joins[] = {join_measured, NULL, join_weighed, NULL, NULL, NULL};
+    static Row *const rows[] = {measure, normalise, weigh, pool_map, unpool_map};
+    static Row *const joins[] = {join_measured, NULL, join_weighed, NULL, NULL};
     Row *const row = rows[what], *const join = joins[what];
     if (join) {
         memset(sums_of(of, image, first), 0, 2 * (last - first) * sizeof(double));

@@ -1,22 +1,24 @@
-"""What lies between convolutions that learn on the kernel: norm with ReLU, and pooling, forward and backward."""
+"""What lies between convolutions that learn on the kernel: the sums that norms need, ReLU, and pooling."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from geseg.model.fieldnorm import OverProcesses, shared_norm
+from geseg.model.fieldnorm import OverProcesses
+from geseg.model.steerable import Part, whole
 from geseg.native import library
 from geseg.native.library import LINE, Between, Map
 
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
 """The number types that the kernel computes with."""
-MEASURE, NORMALISE, WEIGH, DENORMALISE, POOL, UNPOOL = range(6)
+MEASURE, NORMALISE, WEIGH, POOL, UNPOOL = range(5)
 """As in kernel.h."""
 
 
@@ -44,94 +46,98 @@ def map_of(tensor: Tensor) -> Map:
     return Map(tensor.data_ptr(), *tensor.stride()[:3])
 
 
-def pool(x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c h//2 w//2"]:
+@dataclass(frozen=True, slots=True)
+class Normed:
+    """Maps of a net that learns, whose norm and ReLU are computed by what reads them.
+
+    Gradients that come back to `maps` are those of what they become.
+    """
+
+    maps: Tensor
+    factors: Shaped[np.ndarray, "c 4"]
+    """For each channel what it is multiplied by, and what is added then; see kernel.h."""
+
+    def full(self) -> Tensor:
+        """The maps as they are read."""
+        full: Tensor = _Normalise.apply(self.maps, self.factors)  # type: ignore[no-untyped-call]
+        return full
+
+
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, factors: np.ndarray) -> Tensor:  # noqa: ANN401 - torch's
+        """What maps become."""
+        full = new_maps(maps, maps.shape)
+        _do(NORMALISE, {"in": maps, "out": full}, factors)
+        return full
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        """It is of what they become already."""
+        return slope, None
+
+
+def factors_of(maps: Tensor, *of_fields: Tensor) -> Shaped[np.ndarray, "c 4"]:
+    """For each channel of these maps the numbers of its field."""
+    channels, fields = maps.shape[1], len(of_fields[0])
+    factors: np.ndarray = np.zeros((channels, 4), NUMPY[maps.dtype])
+    for i, values in enumerate(of_fields):
+        factors[:, i] = values.numpy().repeat(channels // fields)
+    return factors
+
+
+def measured(maps: Tensor, fields: int, over_processes: OverProcesses) -> tuple[Float64[Tensor, " f"], ...]:
+    """The mean and the (biased) variance of each field, over all processes."""
+    means, squares = (torch.from_numpy(part) for part in _summed(MEASURE, fields, {"in": maps}))
+    mean = over_processes(means.mean((0, 2)))
+    within = squares / maps[0, 0].numel()
+    return mean, over_processes((within + (means - mean[:, None]).square()).mean((0, 2)))
+
+
+def weighed(
+    maps: Tensor, slope: Tensor, scale: Tensor, shift: Tensor, mean: Tensor
+) -> tuple[Float64[Tensor, " f"], ...]:
+    """Of the slopes that the ReLU lets through, and of their products with maps - mean, the sums of each field."""
+    factors = factors_of(maps, scale, shift, mean)
+    sums = _summed(WEIGH, len(mean), {"in": maps, "slope": slope}, factors)
+    return tuple(torch.from_numpy(part).sum((0, 2)) for part in sums)
+
+
+def pool(part: Part) -> Float[Tensor, "b c h w"]:
     """2x2 max-pooling; the last row or column of an odd number of them is left out, as by torch."""
-    even = x.shape[2] % 2 == x.shape[3] % 2 == 0
-    pooled: Tensor = _Pool.apply(x) if even and fits(x) else F.max_pool2d(x, 2)  # type: ignore[no-untyped-call]
+    maps, factors = (part.maps, part.factors) if isinstance(part, Normed) else (whole(part), None)
+    if maps.shape[2] % 2 or maps.shape[3] % 2 or not fits(maps):
+        return F.max_pool2d(whole(part), 2)
+    pooled: Tensor = _Pool.apply(maps, factors)  # type: ignore[no-untyped-call]
     return pooled
-
-
-def norm_relu(
-    x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, eps: float, over_processes: OverProcesses
-) -> tuple[Tensor, Tensor, Tensor]:
-    """A norm of fields that learns (see `fieldnorm.Norm`), and the ReLU after it."""
-    if not fits(x, weight, bias):
-        normed, mean, var = shared_norm(x, weight, bias, eps, over_processes)
-        return normed.relu(), mean, var
-    y: tuple[Tensor, Tensor, Tensor] = _NormReLU.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, eps, over_processes
-    )
-    return y
-
-
-class _NormReLU(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,  # noqa: ANN401 - torch's
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        eps: float,
-        over_processes: OverProcesses,
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        """ReLU(w x' + b) with x' = (x - m) / s; m and s are those of a field."""
-        x = by_rows(x)
-        fields, pixels, z = len(weight), x[0, 0].numel(), new_maps(x, x.shape)
-        means, squares = (torch.from_numpy(part) for part in _summed(MEASURE, fields, {"in": x}))
-        mean = over_processes(means.mean((0, 2)))
-        var = over_processes((squares / pixels + (means - mean[:, None]).square()).mean((0, 2)))
-        scale = weight.double() / (var + eps).sqrt()
-        shift = bias.double() - mean * scale
-        _do(NORMALISE, {"in": x, "out": z}, _factors(x, scale, shift))
-        ctx.save_for_backward(x, mean, (var + eps).rsqrt(), scale, shift)
-        ctx.over_processes = over_processes
-        mean, var = mean.to(x.dtype), var.to(x.dtype)
-        ctx.mark_non_differentiable(mean, var)
-        return z, mean, var
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, slope: Tensor, *_: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
-        """With dy where the ReLU lets it through, Ioffe & Szegedy's dx = w / s (dy - mean(dy) - x' mean(dy x'))."""
-        x, mean, per_s, scale, shift = ctx.saved_tensors
-        maps = {"in": x, "slope": by_rows(slope)}
-        fields, values = len(scale), x.numel() // len(scale)
-        sums = _summed(WEIGH, fields, maps, _factors(x, scale, shift, mean))
-        d_bias, product = (torch.from_numpy(part).sum((0, 2)) for part in sums)
-        d_weight = product * per_s
-        mean_dy, mean_product = (ctx.over_processes(t / values) for t in (d_bias, d_weight))
-        of_x = -scale * mean_product * per_s
-        dx = new_maps(x, x.shape)
-        factors = _factors(x, scale, shift, of_x, -scale * mean_dy - of_x * mean)
-        _do(DENORMALISE, maps | {"back": dx}, factors)
-        return dx, d_weight.to(x.dtype), d_bias.to(x.dtype), None, None
 
 
 class _Pool(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:  # noqa: ANN401
+    def forward(ctx: Any, x: Tensor, factors: np.ndarray | None) -> Tensor:  # noqa: ANN401
         """The largest of 2x2."""
         x = by_rows(x)
         images, channels, height, width = x.shape
         pooled = new_maps(x, (images, channels, height // 2, width // 2))
-        _do(POOL, {"in": x, "out": pooled}, smaller=pooled)
-        ctx.save_for_backward(x, pooled)
+        _do(POOL, {"in": x, "out": pooled}, factors, smaller=pooled)
+        ctx.save_for_backward(x)
+        ctx.factors = factors
         return pooled
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, slope: Tensor) -> Tensor:  # noqa: ANN401
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         """To where the largest is."""
-        x, pooled = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         dx = new_maps(x, x.shape)
-        _do(UNPOOL, {"in": x, "out": pooled, "slope": by_rows(slope), "back": dx}, smaller=pooled)
-        return dx
+        _do(UNPOOL, {"in": x, "slope": by_rows(slope), "back": dx}, ctx.factors, smaller=slope)
+        return dx, None
 
 
 def _do(
     what: int,
     maps: dict[str, Tensor],
-    factors: Float64[np.ndarray, "c 4"] | None = None,
+    factors: Shaped[np.ndarray, "c 4"] | None = None,
     sums: Float64[np.ndarray, "b c 2"] | None = None,
     smaller: Tensor | None = None,
 ) -> None:
@@ -158,12 +164,3 @@ def _summed(
     _do(what, maps, factors, sums)
     of_fields = sums.reshape(images, fields, channels // fields, 2)
     return of_fields[..., 0], of_fields[..., 1]
-
-
-def _factors(x: Tensor, *of_fields: Tensor) -> Float64[np.ndarray, "c 4"]:
-    """For each channel the numbers of its field."""
-    channels, fields = x.shape[1], len(of_fields[0])
-    factors = np.zeros((channels, 4))
-    for i, values in enumerate(of_fields):
-        factors[:, i] = values.numpy().repeat(channels // fields)
-    return factors

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from geseg.model.steerable import Part, SteerableConv2d
-from geseg.native.between import fits
+from geseg.model.steerable import Part, SteerableConv2d, whole
+from geseg.native.between import Normed, fits
 
 
 class Head:
@@ -28,11 +28,12 @@ class Head:
 
     def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
         """Whether it computes with these: one part, in the memory of the CPU, whose channels become one."""
-        return len(parts) == len(coefficients) == 1 and isinstance(parts[0], Tensor) and fits(coefficients, parts[0])
+        maps = parts[0].maps if isinstance(parts[0], Normed) else parts[0]
+        return len(parts) == len(coefficients) == 1 and isinstance(maps, Tensor) and fits(coefficients, maps)
 
     def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
         """The weighed sum of the channels; shapes are those of `SteerableConv2d`."""
-        (maps,) = parts
+        maps = whole(parts[0])
         weights = (coefficients[0] @ self._basis.to(coefficients)).flatten()
         bias = coefficients.new_zeros(1) if bias is None else bias
         logits: Tensor = _Weigh.apply(maps, weights, bias)  # type: ignore[no-untyped-call]

@@ -7,12 +7,15 @@
 INLINE int half_pitch(const Work *w) { return (w->pitch / 2 + LINE - 1) / LINE * LINE; }
 
 // Half a row of the ring, between two rows of half the resolution; its first number is column x0 / 2 - LINE / 2.
-static void blend_rows(const Work *w, const REAL *restrict near, const REAL *restrict far, REAL *restrict out) {
+static void blend_rows(const Work *w, const REAL *f, const REAL *restrict near, const REAL *restrict far,
+                       REAL *restrict out) {
     const int half = w->layer->width / 2, first = w->x0 / 2 - LINE / 2;
     const int to = half - first < w->pitch / 2 ? half - first : w->pitch / 2;
     memset(out, 0, half_pitch(w) * sizeof(REAL));
-    for (int i = first < 0 ? -first : 0; i < to; i++)
-        out[i] = (REAL)0.75 * near[first + i] + (REAL)0.25 * far[first + i];
+    const int from = first < 0 ? -first : 0;
+    for (int i = from; i < to && f; i++)
+        out[i] = (REAL)0.75 * rectify_one(f, near[first + i]) + (REAL)0.25 * rectify_one(f, far[first + i]);
+    for (int i = from; i < to && !f; i++) out[i] = (REAL)0.75 * near[first + i] + (REAL)0.25 * far[first + i];
 }
 
 // From half a row to a whole one: 3/4 of the pixel that it lies in, 1/4 of the next one, or of itself at the edge.
@@ -40,7 +43,7 @@ static void fetch_upsampled(const Work *w, const Part *part, int size, int field
     for (int c = 0; c < size; c++) {
         const int channel = field * size + c;
         const REAL *one = at(&part->map, w->image, channel, near), *two = at(&part->map, w->image, channel, far);
-        blend_rows(w, one, two, w->rows + (ptrdiff_t)c * w->pitch);
+        blend_rows(w, factors_of(part->factors, channel), one, two, w->rows + (ptrdiff_t)c * w->pitch);
     }
     to_irreps(size, w->layer->mirrored, w->rows, w->pitch, low, w->pitch, half_pitch(w));
     for (int p = 0; p < size; p++) spread_row(w, low + (ptrdiff_t)p * w->pitch, row + (ptrdiff_t)p * w->pitch);
@@ -76,12 +79,36 @@ static void fetch_field(const Work *w, int size, const REAL *in, ptrdiff_t chann
     }
 }
 
+// A row of a channel with factors, from the first column that is needed on, as it is read; as zero its rest fills a line.
+static void read_row(const Work *w, const Part *part, int channel, int y, REAL *out) {
+    const int from = first_needed(w), width = end_needed(w) - from, whole = width / LANES * LANES, rest = width - whole;
+    const REAL *f = factors_of(part->factors, channel), *in = at(&part->map, w->image, channel, y) + from;
+    const REAL *slope = part->slope.data ? at(&part->slope, w->image, channel, y) + from : NULL;
+    for (int x = 0; x < whole; x += LANES)
+        store(out + x, slope ? denormalise(f, load(in + x), load(slope + x)) : rectify(f, load(in + x)));
+    if (width % LINE) memset(out + whole, 0, (LINE - whole % LINE) * sizeof(REAL));
+    if (rest) {
+        vec last = {0}, of_last = {0};
+        memcpy(&last, in + whole, rest * sizeof(REAL));
+        if (slope) memcpy(&of_last, slope + whole, rest * sizeof(REAL));
+        last = slope ? denormalise(f, last, of_last) : rectify(f, last);
+        memcpy(out + whole, &last, rest * sizeof(REAL));
+    }
+}
+
 // Row y of a stack of fields with so many channels each, in irreps.
 static void fetch_part(const Work *w, const Part *part, int size, int y, REAL *row) {
     const Map *map = &part->map;
+    REAL *const read = w->rows + (ptrdiff_t)size * w->pitch;
     for (int field = 0; field < part->fields; field++, row += (ptrdiff_t)size * w->pitch) {
-        if (part->upsampled) fetch_upsampled(w, part, size, field, y, row);
-        else fetch_field(w, size, at(map, w->image, field * size, y) + first_needed(w), map->channel, row);
+        if (part->upsampled) {
+            fetch_upsampled(w, part, size, field, y, row);
+        } else if (part->factors) {
+            for (int c = 0; c < size; c++) read_row(w, part, field * size + c, y, read + c * w->pitch);
+            fetch_field(w, size, read, w->pitch, row);
+        } else {
+            fetch_field(w, size, at(map, w->image, field * size, y) + first_needed(w), map->channel, row);
+        }
     }
 }
 

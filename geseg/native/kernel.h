@@ -23,7 +23,13 @@ typedef struct {
 typedef struct {  // a stack of fields, of which a layer has one or more as its input
     Map map;
     int32_t fields, upsampled;  // if upsampled, the map has half the height and width of the layer (bilinear, edges kept)
+    const void *factors;        // or null, if it is read as it is: real[channels][4], of which more below
+    Map slope;                  // of the same size, or null
 } Part;
+
+// Maps while a net learns, before a norm and the ReLU after it, which are the first two of the factors:
+// z = ReLU(scale * map + shift) is read, or, with a slope, which is the gradient of z, that of the map itself:
+// scale * slope where the ReLU lets it through + b * map + c.
 
 typedef struct {  // a sparse matrix, row by row: the columns and values of row r are at start[r] .. start[r + 1] - 1
     const int32_t *start, *column;
@@ -58,8 +64,8 @@ typedef struct Layer {
 
 typedef struct {  // what lies between convolutions while a net learns, channel by channel
     int32_t channels, height, width;  // of the maps; of the smaller ones, where they are pooled
-    Map in, out, slope, back;         // slope is the gradient of out, back that of in
-    const double *factors;            // [channels][4]
+    Map in, out, slope, back;         // slope is the gradient of z or out, back that of z
+    const void *factors;              // real[channels][4]
     double *sums;                     // [images][channels][2]; where they are found, those of the channels start anew
     void *lanes;                      // real[images][channels][2][LINE]: where they are found, memory to do it in
 } Between;
@@ -91,14 +97,13 @@ void geseg_halve_float(const Map *in, const Map *out, int32_t image, int32_t cha
 void geseg_halve_double(const Map *in, const Map *out, int32_t image, int32_t channels, int32_t height, int32_t width,
                         int32_t first, int32_t last, int32_t set);
 
-// Does one of these with channels first .. last - 1 of an image; factors and sums are in brackets:
-// 0  the mean and the squared distances to it, summed, of `in`                              (sums: both)
-// 1  out = ReLU(scale * in + shift)                                                          (factors: scale, shift)
-// 2  of the slopes that this ReLU lets through, and of their products with in - middle, the sums
-//                                                                       (factors: scale, shift, middle; sums: both)
-// 3  back = scale * slope that this ReLU lets through + b * in + c                           (factors: scale, shift, b, c)
-// 4  out = the largest of 2x2 of `in`
-// 5  back = the slope where `in` is the first of the largest, else 0
+// Does one of these with channels first .. last - 1 of an image; z is made of `in` by the factors, if there are any, or is `in`:
+// 0  the mean and the squared distances to it, summed, of `in`  (sums: both)
+// 1  out = z
+// 2  of the slopes that the ReLU lets through, and of their products with in - middle, the sums
+//                                                               (factors: scale, shift, middle; sums: both)
+// 3  out = the largest of 2x2 of z
+// 4  back = the slope where z is the first of the largest, else 0
 void geseg_between_float(const Between *of, int32_t what, int32_t image, int32_t first, int32_t last, int32_t set);
 void geseg_between_double(const Between *of, int32_t what, int32_t image, int32_t first, int32_t last, int32_t set);
 #endif

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Float64
+from jaxtyping import Float, Float64, Shaped
 
 from geseg.native import library, pairs
 from geseg.native.library import LINE, MOST_TAPS, ROTATIONS, Map, Part, Product, Sparse
@@ -21,11 +21,25 @@ FEWEST_LINES = 12
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """A stack of fields: where it is, how many, and whether it is to be upsampled to twice its height and width."""
+    """A stack of fields: where it is, how many, and what becomes of it as it is read.
+
+    Attributes:
+        upsampled: whether it is, to twice its height and width.
+        factors: of a norm and the ReLU after it, which come first; see kernel.h.
+        slope: the gradient of what they give, if it is the way back through them that is read.
+    """
 
     map: Map
     fields: int
     upsampled: bool = False
+    factors: Shaped[np.ndarray, "c 4"] | None = None
+    slope: Map | None = None
+
+    @property
+    def part(self) -> Part:
+        """As the kernel sees it."""
+        factors = None if self.factors is None else self.factors.ctypes.data
+        return Part(self.map, self.fields, self.upsampled, factors, self.slope or Map())
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +174,7 @@ class SteerableLayer:
         layer = self._layer
         assert slope.fields == self.out_fields, "what is not there must not be read"
         self._read(inputs, shape)
-        layer.before, layer.slope = None, Part(slope.map, slope.fields, slope.upsampled)
+        layer.before, layer.slope = None, slope.part
         layer.out, layer.pooled, layer.logits = out or Map(), Map(), Map()
         layer.strip = self._strip(layer.width, self._channels)
         found = library.learn(
@@ -175,7 +189,7 @@ class SteerableLayer:
 
     def _read(self, inputs: Sequence[Input], shape: tuple[int, int, int]) -> None:
         assert sum(i.fields for i in inputs) == self.in_fields, "what is not there must not be read"
-        layer, parts = self._layer, [Part(i.map, i.fields, i.upsampled) for i in inputs]
+        layer, parts = self._layer, [i.part for i in inputs]
         layer.part, layer.parts = (Part * len(parts))(*parts), len(parts)
         _, layer.height, layer.width = shape
 

@@ -42,7 +42,12 @@ class Map(Structure):
 class Part(Structure):
     """A stack of fields that a layer reads."""
 
-    _fields_ = (("map", Map), ("fields", c_int32), ("upsampled", c_int32))
+    _fields_ = (
+        ("map", Map),
+        *((name, c_int32) for name in ("fields", "upsampled")),
+        ("factors", c_void_p),
+        ("slope", Map),
+    )
 
 
 class Sparse(Structure):

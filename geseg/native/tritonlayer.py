@@ -17,10 +17,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from geseg.model.steerable import Part, SteerableConv2d, Upsampled
+from geseg.model.steerable import Part, SteerableConv2d, whole
 from geseg.native import tritonkernels
+from geseg.native.convolution import Convolution, taken
 from geseg.native.plan import Plan
-from geseg.native.training import Convolution, tensor_of
 
 PIXELS = 64
 """Of a tile."""
@@ -110,14 +110,14 @@ class GPUConvolution:
     def can(self, coefficients: Tensor, parts: Sequence[Part]) -> bool:
         """Whether Triton computes with these. The gradient of an image is left to torch: nobody trains with it."""
         placed = coefficients.device.type == "cuda" or triton.knobs.runtime.interpret
-        tensors = coefficients, *map(tensor_of, parts)
-        fit = all(tensor.dtype in KINDS and tensor.device == coefficients.device for tensor in tensors)
-        return placed and fit and self._of.can_learn(parts)
+        inputs, _ = taken(parts)
+        fit = all(t.dtype in KINDS and t.device == coefficients.device for t in (coefficients, *inputs))
+        return placed and fit and self._of.can_learn(inputs)
 
     def __call__(self, coefficients: Tensor, bias: Tensor | None, parts: Sequence[Part]) -> Tensor:
         """Convolve; shapes are those of `SteerableConv2d`, with a bias per field."""
         fixed = self.constants(coefficients.device)
-        x = torch.cat([part.full() if isinstance(part, Upsampled) else part for part in parts], 1)
+        x = torch.cat(list(map(whole, parts)), 1)
         fields = rearrange(x, "n (f q) h w -> n h w q f", q=self.plan.in_size)
         irreps = torch.einsum("nhwqf,rq->nhwrf", fields, fixed.to_irreps.to(x.dtype))
         y: Tensor = _Products.apply(self, coefficients, irreps)  # type: ignore[no-untyped-call]

@@ -38,6 +38,11 @@ static REAL *at(const Map *map, int image, int channel, int row) {
     return (REAL *)map->data + image * map->image + channel * map->channel + row * map->row;
 }
 
+// Those of a channel, or null.
+INLINE const REAL *factors_of(const void *factors, int channel) {
+    return factors ? (const REAL *)factors + 4 * channel : NULL;
+}
+
 INLINE vec load(const REAL *p) { return *(const loose *)p; }
 INLINE void store(REAL *p, vec v) { *(loose *)p = v; }
 
@@ -50,6 +55,15 @@ INLINE void butterfly(vec *one, vec *two) {
 // What is not a number stays so.
 INLINE vec positive(vec v) { return (vec)((mask)v & ~(v <= 0)); }
 INLINE REAL larger(REAL a, REAL b) { return a > b || a != a ? a : b; }
+
+// What a part with factors is read as (see kernel.h).
+INLINE vec rectify(const REAL *f, vec v) { return positive(f[0] * v + f[1]); }
+INLINE REAL rectify_one(const REAL *f, REAL v) {
+    const REAL z = f[0] * v + f[1];
+    return z <= 0 ? 0 : z;
+}
+INLINE vec let_through(const REAL *f, vec v, vec slope) { return (vec)((mask)slope & ~(f[0] * v + f[1] <= 0)); }
+INLINE vec denormalise(const REAL *f, vec v, vec slope) { return f[0] * let_through(f, v, slope) + f[2] * v + f[3]; }
 
 // Does `call(many, first)`, `many` a constant, for chunks of at most `most`, as even as can be, that make up `all`.
 #define IN_CHUNKS(all, most, call)                                                   \

@@ -142,7 +142,7 @@ static int try_mode(Case *c, Case *before, const Mode *mode, int gaps) {
         const int shrink = mode->upsampled[p];
         in[p] = make_maps(fields * l->in_size, l->height >> shrink, l->width >> shrink, gaps, (REAL)NAN);
         EACH(in[p].channels, 0, in[p].height, in[p].width) *at(&in[p], n, o, y, x) = (REAL)draw();
-        part[p] = (Part){in[p].map, fields, shrink};
+        part[p] = (Part){.map = in[p].map, .fields = fields, .upsampled = shrink};
     }
     l->part = part, l->parts = mode->parts;
     double *all = whole_input(mode, in, l->height, l->width), *between = before ? expected(before, all) : NULL;

@@ -10,7 +10,7 @@ from geseg.model.group import Group
 from geseg.model.losses import dice_bce
 from geseg.model.steerable import Fields, Part, SteerableConv2d, Upsampled
 from geseg.model.unet import UNet, build
-from geseg.native import library, training
+from geseg.native import convolution, library, training
 
 pytestmark = pytest.mark.usefixtures("needs_kernel")
 GROUPS = bases.GROUPS
@@ -60,7 +60,7 @@ def uses(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_gradients_are_those_of_the_dense_path(name: str, rep: bases.Rep, kernel_size: int, uses: list[str]) -> None:
     dense = a_conv(name, rep, kernel_size, bias=True)
     kernel = copy.deepcopy(dense)
-    kernel.kernelised = training.Convolution(kernel)
+    kernel.kernelised = convolution.Convolution(kernel)
     for height, width in ((1, 1), (6, 17), (33, 131)):
         x = torch.randn(3, 3 * dense.in_size, height, width, dtype=torch.double, requires_grad=rep == "regular")
         slope = torch.randn(3, 2 * dense.out_size, height, width, dtype=torch.double)
@@ -72,7 +72,7 @@ def test_gradients_are_those_of_the_dense_path(name: str, rep: bases.Rep, kernel
 def test_gradients_of_fields_that_come_a_few_at_a_time(name: str, fields: int, uses: list[str]) -> None:
     dense = a_conv(name, fields=fields)
     kernel = copy.deepcopy(dense)
-    kernel.kernelised = training.Convolution(kernel)
+    kernel.kernelised = convolution.Convolution(kernel)
     order = Group.parse(name).order
     x = torch.randn(2, fields * order, 6, 230, dtype=torch.double, requires_grad=True)
     slope = torch.randn(2, 2 * order, 6, 230, dtype=torch.double)
@@ -85,7 +85,7 @@ def test_parts_of_which_some_are_upsampled(upsampled: tuple[bool, bool], uses: l
     """Some wider than what is added up at a time; of one row, of one column."""
     dense = a_conv("d4")
     kernel = copy.deepcopy(dense)
-    kernel.kernelised = training.Convolution(kernel)
+    kernel.kernelised = convolution.Convolution(kernel)
     for height, width in ((1, 1), (1, 300), (7, 1), (9, 128), (20, 131)):
         parts = list[Part]()
         for fields, half in zip((2, 1), upsampled, strict=True):
@@ -100,7 +100,7 @@ def test_parts_of_which_some_are_upsampled(upsampled: tuple[bool, bool], uses: l
 def test_parts_of_different_sizes_are_left_to_torch(uses: list[str]) -> None:
     """Which says so: upsampled, a map of 4 rows is not beside one of 9."""
     conv = a_conv("d4")
-    conv.kernelised = training.Convolution(conv)
+    conv.kernelised = convolution.Convolution(conv)
     parts = [torch.randn(1, 16, 9, 9, dtype=torch.double), Upsampled(torch.randn(1, 8, 4, 4, dtype=torch.double))]
     with pytest.raises(RuntimeError, match="must match the size of tensor"):
         conv(*parts)
@@ -115,7 +115,7 @@ def test_some_gradients_are_not_asked_for(weights: bool, needed: tuple[bool, boo
     dense = a_conv("d4")
     dense.coefficients.requires_grad_(weights)
     kernel = copy.deepcopy(dense)
-    kernel.kernelised = training.Convolution(kernel)
+    kernel.kernelised = convolution.Convolution(kernel)
     parts = [
         torch.randn(1, 8 * n, 6, 20, dtype=torch.double, requires_grad=of) for n, of in zip((2, 1), needed, strict=True)
     ]
@@ -132,7 +132,7 @@ def test_some_gradients_are_not_asked_for(weights: bool, needed: tuple[bool, boo
 def test_gradients_are_those_of_what_it_computes(name: str) -> None:
     """Numerically, with bias and a part that is upsampled."""
     conv = a_conv(name, bias=True)
-    conv.kernelised = training.Convolution(conv)
+    conv.kernelised = convolution.Convolution(conv)
     x, low = (torch.randn(1, n * conv.in_size, *s, dtype=torch.double) for n, s in ((2, (4, 6)), (1, (2, 3))))
     tensors = [conv.coefficients, conv.bias, x, low]
 
@@ -226,7 +226,7 @@ def test_what_it_leaves_to_torch(
     rep: bases.Rep, dtype: torch.dtype, autocast: bool, slope: bool, uses: list[str]
 ) -> None:
     conv = a_conv("d4", rep).to(dtype)
-    conv.kernelised = training.Convolution(conv)
+    conv.kernelised = convolution.Convolution(conv)
     x = torch.randn(1, 3 * conv.in_size, 5, 6, dtype=dtype, requires_grad=slope)
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
         conv(x).sum().backward()
