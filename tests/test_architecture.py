@@ -25,7 +25,7 @@ TORCH = {"model", "steps"}
 """Parts that may import torch, and files beside them."""
 BESIDE = {
     "inference/torch_engine.py",
-    *(f"native/{name}.py" for name in ("between", "convolution", "head", "training", "tritonlayer")),
+    *(f"native/{name}.py" for name in ("between", "convolution", "head", "training", "tritonlayer", "workers")),
 }
 
 

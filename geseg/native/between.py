@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 
 from geseg.model.fieldnorm import OverProcesses
 from geseg.model.steerable import Part, whole
-from geseg.native import library
+from geseg.native import library, workers
 from geseg.native.library import LINE, Between, Map
 
 NUMPY = {torch.float32: np.float32, torch.float64: np.float64}
@@ -152,7 +152,7 @@ def _do(
     scratch = {"factors": factors, "sums": sums, "lanes": lanes}
     for name, numbers in scratch.items():
         setattr(between, name, None if numbers is None else numbers.ctypes.data)
-    library.between(what, between, images, dtype, torch.get_num_threads())
+    library.between(what, between, images, dtype, workers.count())
 
 
 def _summed(

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from geseg.model.fieldnorm import FieldNorm, OverProcesses
 from geseg.model.group import Group
 from geseg.model.steerable import Part, SteerableConv2d, Upsampled, whole
-from geseg.native import library
+from geseg.native import library, workers
 from geseg.native.between import NUMPY, Normed, by_rows, factors_of, fits, map_of, measured, new_maps, weighed
 from geseg.native.layer import Input, SteerableLayer
 from geseg.native.plan import SMALL, Plan, factorise
@@ -186,7 +186,7 @@ class _ConvolveAndNorm(torch.autograd.Function):
 def _convolve(of: Convolution, reads: Sequence[Read], coefficients: Tensor, parts: Sequence[Tensor]) -> Tensor:
     layer, shape = of.layer(coefficients), reads[0].shape(parts[0])
     y = new_maps(parts[0], (shape[0], layer.out_fields * of.plan.out_size, *shape[1:]))
-    layer(_inputs(of.plan, parts, reads), shape, map_of(y), threads=torch.get_num_threads())
+    layer(_inputs(of.plan, parts, reads), shape, map_of(y), threads=workers.count())
     return y
 
 
@@ -206,7 +206,7 @@ def _gradients(
     with the output is that of the input with this convolution of the slope, whatever the weights: so their gradients
     are those of its weights, and its planes, which are there already, serve for both.
     """
-    shape, threads = Read(None, upsampled=False).shape(slope), torch.get_num_threads()
+    shape, threads = Read(None, upsampled=False).shape(slope), workers.count()
     of_weights, of_parts, first = list[np.ndarray](), list[Tensor | None](), 0
     for part, read, wanted in zip(parts, _inputs(of.plan, parts, reads), needed, strict=True):
         own = coefficients[:, first : first + read.fields]
@@ -228,9 +228,7 @@ def _halved(full: Tensor, part: Tensor) -> Tensor:
     """The gradient of a part of the input before it was upsampled."""
     half = new_maps(part, part.shape)
     images, channels, height, width = half.shape
-    library.halve(
-        map_of(full), map_of(half), (images, channels, height, width), NUMPY[part.dtype], torch.get_num_threads()
-    )
+    library.halve(map_of(full), map_of(half), (images, channels, height, width), NUMPY[part.dtype], workers.count())
     return half
 
 

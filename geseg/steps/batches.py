@@ -142,12 +142,22 @@ def _signals_held() -> Iterator[None]:
 
 
 def prepared(raws: Iterable[Raw], device: torch.device) -> Generator[Batch]:
-    """`prepare` each; on a CPU, where no process reads ahead, the next one while the net learns from the last."""
+    """`prepare` each; on a CPU, where no process reads ahead, in a thread, while the net learns from the one before."""
     if device.type != "cpu":
         yield from (prepare(raw, device) for raw in raws)
         return
-    with closing(one_ahead(functools.partial(prepare, device=device), raws)) as ready:
-        yield from ready
+    threads = torch.get_num_threads()
+    try:
+        with closing(one_ahead(_prepare_alone, raws)) as ready:
+            yield from ready
+    finally:
+        torch.set_num_threads(threads)  # of threads that are to come: it was also set for these below
+
+
+def _prepare_alone(raw: Raw) -> Batch:
+    """With the core of one thread: the net has the others, and how many it has must change no bit."""
+    torch.set_num_threads(1)
+    return prepare(raw, torch.device("cpu"))
 
 
 def prepare(raw: Raw, device: torch.device) -> Batch:
@@ -160,15 +170,16 @@ def prepare(raw: Raw, device: torch.device) -> Batch:
         label: float32[B, 1, p, p] in [0, 1]; between 0 and 1 where a vessel's edge falls between pixels
         fov: float32[B, 1, p, p], 0 or 1
     """
-    patches = raw.patches.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean, contrast = (t.to(device, non_blocking=True)[:, :, None, None] for t in (raw.mean, raw.contrast))
-    stack = torch.cat([(patches[:, :3] - mean) / contrast, patches[:, 3:] / 255], 1)
+    patches = raw.patches.to(device, non_blocking=True).permute(0, 3, 1, 2)
+    stack = patches.to(torch.float32, memory_format=torch.contiguous_format)
     matrices = torch.from_numpy(raw.draws.matrices).to(device)
     grid = F.affine_grid(F.pad(matrices, (0, 1)), list(stack.shape), align_corners=False)
     stack = F.grid_sample(stack, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-    image, label, fov = stack[:, :3], stack[:, 3:4], (stack[:, 4:] > 0.999).float()
+    image, label, fov = stack[:, :3], stack[:, 3:4] / 255, (stack[:, 4:] > 0.999 * 255).float()
+    mean, contrast = (t.to(device, non_blocking=True)[:, :, None, None] for t in (raw.mean, raw.contrast))
     gains, shifts = (torch.from_numpy(t).to(device)[:, :, None, None] for t in (raw.draws.gains, raw.draws.shifts))
-    image = image * gains + (shifts + _texture(raw.draws, image)) * fov
+    added = _texture(raw.draws, image).add_(shifts).mul_(fov)
+    image = image.sub_(mean).mul_(gains / contrast).add_(added)
     return camera.change(image, raw.draws), label, fov
 
 

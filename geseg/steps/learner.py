@@ -5,7 +5,7 @@ import ctypes
 import dataclasses
 import json
 import math
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from geseg.model import modelweights
 from geseg.model.losses import Loss
 from geseg.model.modelheader import KEY, SEAL
 from geseg.model.unet import UNet
-from geseg.native import training
+from geseg.native import training, workers
 
 WARMUP = 0.05
 """Share of the training over which the learning rate rises."""
@@ -95,6 +95,10 @@ class Learner:
 
     def step(self, image: Tensor, label: Tensor, fov: Tensor, done: float) -> float:
         """One optimisation step; `done` is the share of the training behind it, in [0, 1]. Returns the loss."""
+        with workers.alone() if self.kernel else nullcontext():
+            return self._step(image, label, fov, done)
+
+    def _step(self, image: Tensor, label: Tensor, fov: Tensor, done: float) -> float:
         self.learning_rate = self.peak * schedule(done)
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate

@@ -1,6 +1,7 @@
 import dataclasses
 import pickle
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -121,6 +122,21 @@ def test_batches_are_prepared_one_ahead_in_their_order() -> None:
     for one, expected in zip(found, raws, strict=True):
         for tensor, by_itself in zip(one, batches.prepare(expected, CPU), strict=True):
             assert torch.equal(tensor, by_itself)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_batches_are_prepared_by_one_thread_whatever_torch_has(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How many it has may change the last bit of a sum; afterwards new threads have as many as before."""
+    before, seen = torch.get_num_threads(), list[int]()
+    monkeypatch.setattr(batches, "prepare", lambda raw, device: seen.append(torch.get_num_threads()))
+    try:
+        torch.set_num_threads(threads)
+        assert len(list(batches.prepared([raw(np.eye(2))] * 3, CPU))) == 3
+        assert seen == [1, 1, 1]
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_texture_is_stretched_by_cubic_interpolation() -> None:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -123,6 +124,30 @@ print(min(step() for _ in range(8)))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (int(done.stdout) < 1000) == keeps
+
+
+def test_a_step_on_the_kernel_has_all_threads_and_torch_one(
+    needs_kernel: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of, before, seen = learner(), torch.get_num_threads(), set[tuple[int, int]]()
+    if not of.kernel:
+        pytest.skip("it is not faster here")
+    learn = library.learn
+
+    def noted(
+        layer: library.Layer, images: int, weights: int, dtype: type, threads: int, instructions: int
+    ) -> np.ndarray:
+        seen.add((threads, torch.get_num_threads()))
+        return learn(layer, images, weights, dtype, threads, instructions)
+
+    monkeypatch.setattr(library, "learn", noted)
+    try:
+        torch.set_num_threads(3)
+        of.step(*batch(0), done=0.5)
+        assert seen == {(3, 1)}
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_kernel_learns_in_float32_alone(needs_kernel: None) -> None:
