@@ -21,7 +21,7 @@ from geseg.data.augment import Augmentation, Draws
 from geseg.data.patchfile import PatchFile
 from geseg.errors import ProcessError
 from geseg.steps import camera
-from geseg.steps.pipeline import one_ahead
+from geseg.steps.pipeline import made_ahead
 
 FLAT = (1, 1, 1, 1, 1)
 """Weights of the mean that makes the lines of the choroid soft."""
@@ -142,13 +142,13 @@ def _signals_held() -> Iterator[None]:
 
 
 def prepared(raws: Iterable[Raw], device: torch.device) -> Generator[Batch]:
-    """`prepare` each; on a CPU, where no process reads ahead, in a thread, while the net learns from the one before."""
+    """`prepare` each; on a CPU, where no process reads ahead, a thread reads and prepares the next one meanwhile."""
     if device.type != "cpu":
         yield from (prepare(raw, device) for raw in raws)
         return
     threads = torch.get_num_threads()
     try:
-        with closing(one_ahead(_prepare_alone, raws)) as ready:
+        with closing(made_ahead(map(_prepare_alone, raws))) as ready:
             yield from ready
     finally:
         torch.set_num_threads(threads)  # of threads that are to come: it was also set for these below

@@ -1,9 +1,9 @@
 """Three stages side by side: while the caller works on one item, the next is made ready and the last one put away."""
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from typing import TypeVar
+from typing import TypeVar, cast
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -36,6 +36,17 @@ def overlap(
 
     with closing(worked_on()) as middle, closing(one_ahead(after, middle)) as done:
         yield from done
+
+
+def made_ahead(items: Iterator[A]) -> Generator[A]:
+    """Yield each item; a thread makes the next one while the caller works on it."""
+    last = object()
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        item = thread.submit(next, items, last).result()
+        while item is not last:
+            coming = thread.submit(next, items, last)
+            yield cast("A", item)
+            item = coming.result()
 
 
 def one_ahead(function: Callable[[A], B], items: Iterable[A]) -> Generator[B, None, None]:

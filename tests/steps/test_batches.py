@@ -1,5 +1,6 @@
 import dataclasses
 import pickle
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -108,16 +109,17 @@ def test_texture_is_added_inside_the_field_of_view_alone(sign: int) -> None:
 
 
 def test_batches_are_prepared_one_ahead_in_their_order() -> None:
-    raws, taken = [raw(np.eye(2) * scale) for scale in (1, 0.5, 0.25)], list[int]()
+    raws = [raw(np.eye(2) * scale) for scale in (1, 0.5, 0.25)]
+    taken = [threading.Event() for _ in raws]
 
     def given() -> Iterator[batches.Raw]:
-        for number, one in enumerate(raws):
-            taken.append(number)
+        for event, one in zip(taken, raws, strict=True):
+            event.set()
             yield one
 
     with closing(batches.prepared(given(), CPU)) as ready:
         first = next(ready)
-        assert taken == [0, 1], "the second is on its way"
+        assert taken[1].wait(10), "the second is on its way"
         found = [first, *ready]
     for one, expected in zip(found, raws, strict=True):
         for tensor, by_itself in zip(one, batches.prepare(expected, CPU), strict=True):

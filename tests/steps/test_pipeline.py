@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from geseg.native import library
-from geseg.steps.pipeline import overlap
+from geseg.steps.pipeline import made_ahead, overlap
 
 never: Callable[[], bool] = lambda: False  # noqa: E731
 
@@ -127,3 +127,31 @@ def test_nothing_to_do() -> None:
         yield from ()
 
     assert list(overlap(none(), same, same, same, never)) == []
+
+
+def test_items_are_made_one_ahead_by_a_thread_and_an_error_comes_in_its_place() -> None:
+    made, by = [threading.Event() for _ in range(3)], set[int]()
+
+    def items() -> Iterator[int]:
+        for number, event in enumerate(made):
+            by.add(threading.get_ident())
+            event.set()
+            yield number
+        raise KeyError("the fourth")
+
+    taken = list[int]()
+    with pytest.raises(KeyError, match="the fourth"):  # noqa: PT012 - it is raised by the loop
+        for item in made_ahead(items()):
+            assert item == 2 or made[item + 1].wait(10), "the next one is made meanwhile"
+            taken.append(item)
+    assert taken == [0, 1, 2]
+    assert len(by) == 1
+    assert threading.get_ident() not in by
+
+
+def test_what_is_made_ahead_ends_with_its_caller() -> None:
+    made = made_ahead(iter(range(5)))
+    assert next(made) == 0
+    made.close()
+    assert not threads()
+    assert list(made_ahead(iter(()))) == []
