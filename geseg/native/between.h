@@ -1,5 +1,6 @@
-// What lies between convolutions while a net learns: norm and ReLU, 2x2 max-pooling, and their gradients, channel by
-// channel. What fields share (a mean, a scale) is summed up and chosen by training.py.
+// What lies between convolutions while a net learns: the sums that norms need, forward and backward, norm and ReLU where
+// nothing else computes them, 2x2 max-pooling and its gradient, channel by channel. What fields share (a mean, a scale) is
+// summed up and chosen by convolution.py.
 #ifndef GESEG_BETWEEN_H
 #define GESEG_BETWEEN_H
 #include "work.h"
