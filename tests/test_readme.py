@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -186,9 +187,27 @@ def test_the_study_in_equal_time_is_that_of_the_results() -> None:
     for net, cells in lines.items():
         name = "plain, mean of 8 positions" if net == "plain + test-time" else net
         assert f"| {' | '.join([name, *cells])} |" in text
-    steps = {net: [cell["steps"] for cell in values["cells"] if cell["cell"]["net"] == net] for net in ("plain", "d4")}
-    plain, d4 = (f"{np.median(taken):.0f}" for taken in steps.values())
+    plain, d4 = (f"{steps:.0f}" for steps in steps_of(values))
     assert f"The plain net took {plain} steps in that time, and d4 {d4} (medians)." in text
+
+
+def test_the_study_in_equal_time_with_bfloat16_is_that_of_the_results() -> None:
+    values = json.loads((ROOT / "examples" / "results" / "study-time-bf16.json").read_text())
+    dice = {(row["net"], row["amount"]): row["mean"] for row in values["rows"] if row["figure"] == "dice"}
+    ahead = " and ".join(
+        f"{dice['d4', amount] - dice['plain', amount]:.3f} with {word}".lstrip("0")
+        for amount, word in ((1, "one photograph"), (10, "ten"))
+    )
+    plain, d4 = (f"{steps:.0f}" for steps in steps_of(values))
+    said = f"the plain net took {plain} steps and d4 {d4}, and d4 was ahead by {ahead} (`study-time-bf16.json`)."
+    assert said in " ".join(section("What equivariance buys").split())
+
+
+def steps_of(values: dict[str, Any]) -> list[float]:
+    """The medians of the steps of plain nets and of d4."""
+    cells = values["cells"]
+    taken = ([cell["steps"] for cell in cells if cell["cell"]["net"] == net] for net in ("plain", "d4"))
+    return [float(np.median(steps)) for steps in taken]
 
 
 @pytest.mark.parametrize(
