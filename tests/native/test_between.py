@@ -42,7 +42,7 @@ def learned(of: Callable[[Tensor], Part], x: Tensor, slope: Tensor, *more: Tenso
 
 def check_same(one: Sequence[Tensor], other: Sequence[Tensor]) -> None:
     for a, b in zip(one, other, strict=True):
-        torch.testing.assert_close(a, b, atol=1e-10 * float(b.abs().max()), rtol=0)
+        torch.testing.assert_close(a, b, atol=1e-12 * max(1.0, float(b.abs().max())), rtol=0)
 
 
 def normed(maps: Tensor) -> Normed:
