@@ -120,6 +120,7 @@ def test_batches_are_prepared_one_ahead_in_their_order() -> None:
     with closing(batches.prepared(given(), CPU)) as ready:
         first = next(ready)
         assert taken[1].wait(10), "the second is on its way"
+        assert not taken[2].is_set()
         found = [first, *ready]
     for one, expected in zip(found, raws, strict=True):
         for tensor, by_itself in zip(one, batches.prepare(expected, CPU), strict=True):
