@@ -189,6 +189,16 @@ def test_the_study_in_equal_time_is_that_of_the_results() -> None:
         assert f"| {' | '.join([name, *cells])} |" in text
     plain, d4 = (f"{steps:.0f}" for steps in steps_of(values))
     assert f"The plain net took {plain} steps in that time, and d4 {d4} (medians)." in text
+    dice = {(row["net"], row["amount"]): row for row in values["rows"] if row["figure"] == "dice"}
+    ahead = [dice["d4", amount]["mean"] - dice["plain", amount]["mean"] for amount in (1, 10)]
+    assert [f"{by:.2f}" for by in ahead] == ["0.04", "0.04"]
+    for net, least in (("plain", 0.032), ("plain + test-time", 0.025)):
+        for amount in (1, 10):
+            assert min(dice["d4", amount]["values"]) - max(dice[net, amount]["values"]) >= least
+    assert (
+        "is ahead by .04, and the worst of its seeds is better than the best of the plain ones by .032, and by .025 or"
+        in (" ".join(text.split()))
+    )
 
 
 def test_the_study_in_equal_time_with_bfloat16_is_that_of_the_results() -> None:

@@ -68,15 +68,6 @@ class _SharedNorm(torch.autograd.Function):
         return dx, d_weight, d_bias, None, None
 
 
-def _shared_norm(
-    x: Float[Tensor, "b c h w"], weight: Tensor, bias: Tensor, eps: float, over_processes: OverProcesses
-) -> tuple[Tensor, Tensor, Tensor]:
-    y: tuple[Tensor, Tensor, Tensor] = _SharedNorm.apply(  # type: ignore[no-untyped-call]
-        x, weight, bias, eps, over_processes
-    )
-    return y
-
-
 class FieldNorm(nn.Module):
     """Batch normalisation with the statistics and the affine map shared by the |ρ| channels of a field.
 
@@ -109,7 +100,10 @@ class FieldNorm(nn.Module):
             of_field = (norm.running_mean, norm.running_var, norm.weight, norm.bias)
             mean, var, weight, bias = (t.repeat_interleave(per) for t in of_field)
             return F.batch_norm(x, mean, var, weight, bias, eps=norm.eps)
-        normed, mean, var = _shared_norm(x, norm.weight, norm.bias, norm.eps, self.over_processes)
+        shared: tuple[Tensor, Tensor, Tensor] = _SharedNorm.apply(  # type: ignore[no-untyped-call]
+            x, norm.weight, norm.bias, norm.eps, self.over_processes
+        )
+        normed, mean, var = shared
         self.follow(mean, var, x.numel())
         return normed
 

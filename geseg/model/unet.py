@@ -43,7 +43,7 @@ class Block(nn.Module):
         self.convs = nn.ModuleList(layers.conv(before, fields, 3, bias=False) for before in (in_fields, fields))
         self.norms = nn.ModuleList(layers.norm(width) for _ in range(2))
         self.rectified: Callable[[nn.Module, nn.Module, Sequence[Part]], Part] = rectified
-        """What computes the three."""
+        """Computes convolution, norm and ReLU; a kernel may put its own in this place."""
 
     def forward(self, *parts: Part) -> Part:
         for conv, norm in zip(self.convs, self.norms, strict=True):

@@ -206,7 +206,8 @@ def _gradients(
     with the output is that of the input with this convolution of the slope, whatever the weights: so their gradients
     are those of its weights, and its planes, which are there already, serve for both.
     """
-    shape, threads = Read(None, upsampled=False).shape(slope), workers.count()
+    images, _, height, width = slope.shape
+    shape, threads = (images, height, width), workers.count()
     of_weights, of_parts, first = list[np.ndarray](), list[Tensor | None](), 0
     for part, read, wanted in zip(parts, _inputs(of.plan, parts, reads), needed, strict=True):
         own = coefficients[:, first : first + read.fields]

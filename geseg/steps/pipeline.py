@@ -38,7 +38,7 @@ def overlap(
         yield from done
 
 
-def made_ahead(items: Iterator[A]) -> Generator[A]:
+def made_ahead(items: Iterator[A]) -> Generator[A, None, None]:
     """Yield each item; a thread makes the next one while the caller works on it."""
     last = object()
     with ThreadPoolExecutor(max_workers=1) as thread:
