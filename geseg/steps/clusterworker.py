@@ -86,7 +86,7 @@ class Worker:
                 "that all machines of the cluster share"
             ) from error
         model = load(order.model, order.engine, order.device, threads, order.turns)
-        self._local = Local(model, order.threshold, order.overwrite)
+        self._local = Local(model, order.threshold, order.overwrite, threads)
         return Ready(self._local.origin, self._local.device, self._local.path)
 
     def do(self, jobs: Sequence[Job], again: bool) -> Done:

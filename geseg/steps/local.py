@@ -16,6 +16,8 @@ from geseg.steps.predictreport import ImageRow
 from geseg.steps.stages import Course, Table
 
 Keep = Callable[[ImageRow], None]
+MOST_HELPERS = 4
+"""Threads at most that read photographs beside the net, and likewise that write: each has a photograph in memory."""
 
 
 class Crew(Protocol):
@@ -48,10 +50,15 @@ class Crew(Protocol):
 
 
 class Local:
-    """The crew of this process; while its net works on a photograph, the next is read and the last one written."""
+    """The crew of this process; while its net works on a photograph, the next are read and the last ones written.
 
-    def __init__(self, model: Model, threshold: float | None, overwrite: bool) -> None:
+    A photograph of 8 megapixels takes a core a second to read, and three to measure. With one thread for each of both,
+    a GPU, or a net that has many cores, would wait for them.
+    """
+
+    def __init__(self, model: Model, threshold: float | None, overwrite: bool, cores: int) -> None:
         self._overwrite = overwrite
+        self._helpers = min(MOST_HELPERS, cores)
         self.origin = Origin.of(model, model.threshold if threshold is None else threshold)
         self.device, self.path = model.device, model.path
         self._net = Halving(model.segmenter.net)
@@ -64,15 +71,16 @@ class Local:
 
     def run(self, jobs: Sequence[Job], table: Table | None, keep: Keep, stop: Stop) -> Generator[None, None, None]:
         def write(course: Course) -> None:
-            """In a thread of its own."""
+            """In a thread beside that of the net; there may be several."""
             course.write(self.origin, table, self._overwrite)
             keep(course.row)
 
-        with closing(pipeline.overlap(jobs, self._read, self._segment, write, stop)) as written:
+        stages = self._read, self._segment, write
+        with closing(pipeline.overlap(jobs, *stages, stop, self._helpers)) as written:
             yield from written
 
     def _read(self, job: Job) -> Course:
-        """In a thread of its own."""
+        """In a thread beside that of the net; there may be several."""
         course = Course(job)
         course.read(self._segmenter)
         return course

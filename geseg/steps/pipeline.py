@@ -1,5 +1,6 @@
-"""Three stages side by side: while the caller works on one item, the next is made ready and the last one put away."""
+"""Three stages side by side: while the caller works on one item, the next are made ready and the last put away."""
 
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -17,24 +18,26 @@ def overlap(
     during: Callable[[B], C],
     after: Callable[[C], D],
     stop: Callable[[], bool],
+    threads: int = 1,
 ) -> Generator[D, None, None]:
     """Yield after(during(before(item))) of each item, in their order.
 
-    `during` runs in the thread of the caller. Another thread runs `before` on the next item meanwhile, and a third one
-    `after` on the last, each on one item at a time: at most three are in memory, however slow a stage is. What a stage
-    raises is raised here; what has come through `during` before is still put away, what comes later is dropped.
+    `during` runs in the thread of the caller. So many other threads run `before` on the next items meanwhile, and as
+    many `after` on the last ones: with one of each at most three items are in memory, however slow a stage is, and two
+    more with each further one. What a stage raises is raised here; what has come through `during` before is still put
+    away, what comes later is dropped.
 
-    `stop` is asked before each item is worked on; one that has been made ready by then is dropped.
+    `stop` is asked before each item is worked on; those that have been made ready by then are dropped.
     """
 
     def worked_on() -> Generator[C, None, None]:
-        with closing(one_ahead(before, items)) as ready:
+        with closing(ahead(before, items, threads)) as ready:
             for item in ready:
                 if stop():
                     return
                 yield during(item)
 
-    with closing(worked_on()) as middle, closing(one_ahead(after, middle)) as done:
+    with closing(worked_on()) as middle, closing(ahead(after, middle, threads)) as done:
         yield from done
 
 
@@ -49,12 +52,12 @@ def made_ahead(items: Iterator[A]) -> Generator[A, None, None]:
             item = coming.result()
 
 
-def one_ahead(function: Callable[[A], B], items: Iterable[A]) -> Generator[B, None, None]:
-    """Yield function(item) of each item in order; a thread computes it while the caller and `items` go on."""
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        running: list[Future[B]] = []
-        for item in items:
-            done = [future.result() for future in running]  # before the next begins: one that failed is the last one
-            running = [thread.submit(function, item)]
+def ahead(function: Callable[[A], B], items: Iterable[A], threads: int = 1) -> Generator[B, None, None]:
+    """Yield function(item) of each item in order; threads compute the next ones while the caller and `items` go on."""
+    with ThreadPoolExecutor(threads) as pool:
+        running: deque[Future[B]] = deque()
+        for item in items:  # of those under way the first is awaited before the next begins: no more begin if it failed
+            done = [running.popleft().result()] if len(running) == threads else []
+            running.append(pool.submit(function, item))
             yield from done
         yield from (future.result() for future in running)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from geseg.cores import count_cores
 from geseg.errors import ConfigError, ImageError, OutputError
 from geseg.progress import Stop, Track, never, silent
 from geseg.steps import predictreport
@@ -95,7 +96,7 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
     """Segment every photograph that is not done yet; one that cannot be segmented does not stop the others.
 
     Every output is written whole or not at all, so that a run that was killed goes on where it was. While the net works
-    on a photograph, the next is read and the last one written, which changes no byte of them. `stop` is asked before
+    on a photograph, the next are read and the last ones written, which changes no byte of them. `stop` is asked before
     each photograph.
 
     Raises:
@@ -136,7 +137,7 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
 def _gather(config: PredictConfig, photographs: int, stop: Stop, track: Track) -> AbstractContextManager[Crew]:
     if config.ray is None:
         model = load(config.model, config.engine, config.device, turns=config.turns)
-        return nullcontext(Local(model, config.threshold, config.overwrite))
+        return nullcontext(Local(model, config.threshold, config.overwrite, count_cores()))
     from geseg.steps.cluster import join  # noqa: PLC0415 - hardly ever needed
 
     return join(config, photographs, stop, track)

@@ -12,7 +12,7 @@ from geseg.data import calibre, normalise, scale
 from geseg.data.scale import Diameters
 from geseg.inference import tiling
 from geseg.metrics.equivariance import Move
-from geseg.steps.pipeline import one_ahead
+from geseg.steps.pipeline import ahead
 
 if TYPE_CHECKING:  # `predict` has no use for h5py, which takes a while to import
     from geseg.data.patchfile import WholeImage
@@ -155,7 +155,7 @@ class Segmenter:
         """The mean over all positions; the next one is turned while the net works on the last."""
         if not self.turns:
             return upright
-        moved = one_ahead(lambda move: (move, ready.moved(move)), self.turns)
+        moved = ahead(lambda move: (move, ready.moved(move)), self.turns)
         with closing(moved):
             maps = [move.back(self._map(at).probability, ready.wanted.shape) for move, at in moved]
         return ScaledMap(mean_of_turns(upright.probability, maps), ready.by)

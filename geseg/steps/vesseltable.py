@@ -1,5 +1,6 @@
 """The table of `predict --measure` while a run goes on: rows of earlier runs, and of each photograph that is done."""
 
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ SAVE_SECONDS = 60.0
 
 
 class VesselTable:
-    """The rows of all photographs that are done.
+    """The rows of all photographs that are done; several threads may add to it.
 
     Each shard writes a table of its own; the next run without shards takes the rows of theirs.
 
@@ -29,6 +30,7 @@ class VesselTable:
         for part in [] if shard else parts_of(path):
             self._rows |= measure.earlier_rows(part, masks, overwrite=True)
         self._saved = time.monotonic()
+        self._changing = threading.Lock()
 
     def add_done(self, job: Job) -> None:
         """Measure what an earlier run has done, unless it has; ImageError if a file of it cannot be read."""
@@ -38,8 +40,10 @@ class VesselTable:
 
     def add(self, job: Job, figures: Morphometry) -> None:
         """Add a photograph whose mask is written, in place of an earlier row."""
-        self._rows[job.name] = measure.row_of(job, figures)
-        self._save_now_and_then()
+        row = measure.row_of(job, figures)
+        with self._changing:
+            self._rows[job.name] = row
+            self._save_now_and_then()
 
     def save(self) -> None:
         """Write the file, in the order of the photographs; OutputError if that is not possible.

@@ -22,6 +22,8 @@ f = p.segment
 def slow(*a): time.sleep(0.3); return f(*a)
 p.segment = slow"""
 """Run first, this leaves time for a signal between two photographs."""
+ONE_CORE = "import geseg.steps.predict as p; p.count_cores = lambda: 1"
+"""Run first, this lets no second photograph be written beside another."""
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +136,7 @@ def test_a_second_signal_ends_it_at_once(photos: Path, tmp_path: Path, run_folde
 
 def test_a_full_disk_is_one_line(photos: Path, tmp_path: Path, run_folder: Path) -> None:
     """No file may grow beyond 20 kB here: masks fit, overlays do not."""
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))"
+    limit = f"{ONE_CORE}; import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))"
     out, overlay = tmp_path / "masks", tmp_path / "overlay"
     code, stdout, stderr = finish(start(photos, out, run_folder, limit, "--overlay", str(overlay)))
     assert (code, stdout) == (1, "")

@@ -1,6 +1,8 @@
 """Figures and centre lines of the vessels beside the masks: a row for every photograph that is done, by any run."""
 
 import csv
+import shutil
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +15,10 @@ from geseg.data.fov import find_fov
 from geseg.data.pngtext import read_text
 from geseg.errors import ConfigError, OutputError
 from geseg.metrics import morphometry
-from geseg.steps import measure, vesseltable
+from geseg.steps import measure, stages, vesseltable
+from geseg.steps import predict as predict_step
 from geseg.steps.predict import PredictConfig, PredictResult, run
+from geseg.steps.segmenting import Segmenter
 from geseg.steps.shards import Shard
 
 Predict = Callable[..., PredictResult]
@@ -67,6 +71,29 @@ def test_rows_and_centre_lines_are_those_of_the_masks(
     assert sum(float(row["length_px"]) for row in rows(table)) > 20
 
 
+def test_on_many_cores_several_are_read_and_written_at_once_and_no_byte_changes(
+    predict: Predict, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(7):
+        shutil.copy(photos / "a.png", photos / f"copy{number}.png")
+    written, reading = [], stages.read
+    for cores, readers in ((1, 1), (8, 4)):
+        all_here = threading.Barrier(readers)
+
+        def read(path: Path, segmenter: Segmenter, all_here: threading.Barrier = all_here) -> stages.Photograph:
+            all_here.wait(30)
+            return reading(path, segmenter)
+
+        monkeypatch.setattr(stages, "read", read)
+        monkeypatch.setattr(predict_step, "count_cores", lambda cores=cores: cores)
+        out, table = tmp_path / f"{cores}", tmp_path / f"{cores}.csv"
+        result = predict(out=out, measure=table)
+        assert (result.written, len(result.failures)) == (11, 1), "twelve come in fours"
+        written.append([path.read_bytes() for path in (*sorted(out.glob("*.png")), table)])
+    assert len(written[0]) == 12
+    assert written[0] == written[1]
+
+
 def test_a_repeated_command_keeps_the_rows_and_a_lost_table_is_made_again(
     predict: Predict, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +142,7 @@ def test_a_long_run_saves_its_table_now_and_then(
 ) -> None:
     """A run that is killed then has lost a minute of measuring at most."""
     monkeypatch.setattr(vesseltable, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(predict_step, "count_cores", lambda: 1)  # then one is written after the other
     seen = list[int]()
     write_mask = images.write_mask
 

@@ -259,7 +259,7 @@ def test_work_that_overlaps_makes_the_same_bytes_as_one_photograph_after_the_oth
     predict(out=tmp_path / "overlap", probabilities=tmp_path / "overlap-p", overlay=tmp_path / "overlap-o")
 
     def one_by_one(
-        items: Iterable[Any], before: Stage, during: Stage, after: Stage, stop: object
+        items: Iterable[Any], before: Stage, during: Stage, after: Stage, *_: object
     ) -> Generator[Any, None, None]:
         for item in items:
             yield after(during(before(item)))
