@@ -136,7 +136,7 @@ def turned_loss(model: Model, tests: list[WholeImage], move: Move) -> float:
     maps, labels, regions = [], [], []
     for whole in tests:
         assert whole.label is not None, "patches for the test are cut from photographs with labels"
-        maps.append(move.back(moving.segment_moved(model, whole, move), whole.fov.shape))
+        maps += moving.backs_of(model, whole, [move])
         labels.append(whole.label)
         regions.append(move.covered(whole.fov))
     probability, label, region = (

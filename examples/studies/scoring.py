@@ -28,8 +28,7 @@ def score(wholes: Iterable[WholeImage], map_of: MapOf, threshold: float = 0.5) -
 
 def mean_of_moves(model: Model, whole: WholeImage) -> Map:
     """Test-time augmentation over the group d4: the mean of the maps of all eight positions, moved back."""
-    maps = [move.back(moving.segment_moved(model, whole, move), whole.fov.shape) for move in SYMMETRIES]
-    return np.asarray(np.mean(maps, axis=0), np.float32)
+    return np.asarray(np.mean([*moving.backs_of(model, whole, SYMMETRIES)], axis=0), np.float32)
 
 
 def curves_of(records: Sequence[Record], budget: str, name: str, folds: int, nets: Sequence[str]) -> Curves:

@@ -1,7 +1,9 @@
 """Figures that ask whether vessels are found along their whole length; their width hardly matters."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from jaxtyping import Bool
@@ -32,21 +34,46 @@ class Centrelines:
         )
 
 
-def centrelines(
-    mask: Bool[np.ndarray, "h w"], label: Bool[np.ndarray, "h w"], fov: Bool[np.ndarray, "h w"]
-) -> Centrelines:
-    """Thin mask and label to their centre lines and count which pixels of each lie in the other.
+Mask: TypeAlias = Bool[np.ndarray, "h w"]
+Thin: TypeAlias = Callable[[Mask], Mask]
+"""A mask to its centre lines."""
 
-    Both are cut by the field of view first, so that nothing outside of it changes a centre line. The thinning is
-    that of Zhang & Suen 1984 (doi:10.1145/357994.358023), which takes pixels from one side before the other: a turned
-    or mirrored image has centre lines that differ by a pixel here and there, and so another `cl_dice`. Over the eight
-    symmetries of a photograph it spreads by 0.001-0.003 for an eroded label and by 0.003-0.007 for a network's mask
-    (DRIVE, CHASE_DB1): its third decimal means little.
+
+def thin(mask: Mask) -> Mask:
+    """The centre lines of a mask, by the thinning of Zhang & Suen 1984 (doi:10.1145/357994.358023).
+
+    It takes pixels from one side before the other: a turned or mirrored image has centre lines that differ by a pixel
+    here and there, and so another `cl_dice`. Over the eight symmetries of a photograph it spreads by 0.001-0.003 for an
+    eroded label and by 0.003-0.007 for a network's mask (DRIVE, CHASE_DB1): its third decimal means little.
     """
     from skimage.morphology import skeletonize  # noqa: PLC0415 - takes a second to import
 
+    return np.asarray(skeletonize(mask))
+
+
+def thin_once() -> Thin:
+    """`thin`, which remembers: masks of an image, cut by two regions or at two thresholds, are often the same.
+
+    A photograph of HRF takes most of a second. To be dropped after the image, of which all masks have the shape.
+    """
+    known: dict[bytes, Mask] = {}
+
+    def look(mask: Mask) -> Mask:
+        key = np.packbits(mask).tobytes()
+        if key not in known:
+            known[key] = thin(mask)
+        return known[key]
+
+    return look
+
+
+def centrelines(mask: Mask, label: Mask, fov: Mask, thin: Thin = thin) -> Centrelines:
+    """Thin mask and label to their centre lines and count which pixels of each lie in the other.
+
+    Both are cut by the field of view first, so that nothing outside of it changes a centre line.
+    """
     mask, label = mask & fov, label & fov
-    line_mask, line_label = skeletonize(mask), skeletonize(label)
+    line_mask, line_label = thin(mask), thin(label)
     return Centrelines(
         hit_mask=int(np.sum(line_mask & label)),
         length_mask=int(np.sum(line_mask)),

@@ -1,20 +1,21 @@
 """Eval: a model, or masks of any origin, to figures on whole photographs."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
-from geseg.data.patchfile import SampleRecord
+from geseg.data.patchfile import SampleRecord, WholeImage
 from geseg.errors import ConfigError
 from geseg.files import check_writable, refuse_to_overwrite
-from geseg.progress import Track, silent
-from geseg.steps import maskfolder, models, moving, seen
+from geseg.progress import Track, never, silent
+from geseg.steps import maskfolder, models, moving, pipeline, seen
 from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_figures
 from geseg.steps.maps import Maps, of_files, of_model
 from geseg.steps.moving import Moved
 from geseg.steps.report import page
 from geseg.steps.report.plates import Album
-from geseg.steps.scores import ImageScore, Scores, tally
+from geseg.steps.scores import ImageScore, Map, Row, Scores, Tally, tally
 from geseg.steps.truths import Photograph, Truths, open_truths
 
 __all__ = ["EvalConfig", "EvalResult", "run"]
@@ -34,13 +35,12 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     maps = _open_maps(config, truths)
     other = None if config.beside is None else models.load(config.beside, device=config.device, turns=config.turns)
     scores, records, album = Scores(), list[SampleRecord](), Album(len(maps.photographs), maps.at)
-    for photograph in track(maps.photographs, f"eval on {maps.split} images", len(maps.photographs)):
-        whole = photograph.read()
-        probability = maps.map_of(photograph, whole)
-        records.append(whole.record)
-        scores.add(photograph.dataset, photograph.id, tally(whole, probability, maps.thresholds))
-        if place is not None:
-            album.add(whole, probability)
+    with closing(_count_all(maps)) as counted:
+        for whole, probability, tallies in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
+            records.append(whole.record)
+            scores.add(whole.record.dataset, whole.record.id, tallies)
+            if place is not None:
+                album.add(whole, probability)
     moved, beside = _move(config, maps, other, track)
     opened = {"": maps.path} if maps.model is not None else {}
     opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
@@ -63,6 +63,19 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     if place is not None:
         page.write(place, result, scores.pooled, album)
     return result
+
+
+def _count_all(maps: Maps) -> Generator[tuple[WholeImage, Map, dict[Row, Tally]], None, None]:
+    """Each photograph with its map and what was counted of it, while the net works on the next ones."""
+
+    def segment(read: tuple[Photograph, WholeImage]) -> tuple[WholeImage, Map]:
+        photograph, whole = read
+        return whole, maps.map_of(photograph, whole)
+
+    def count(segmented: tuple[WholeImage, Map]) -> tuple[WholeImage, Map, dict[Row, Tally]]:
+        return *segmented, tally(*segmented, maps.thresholds)
+
+    return pipeline.overlap(maps.photographs, lambda photograph: (photograph, photograph.read()), segment, count, never)
 
 
 def _place(config: EvalConfig) -> Path | None:

@@ -1,7 +1,9 @@
 """The equivariance table: how a model does on moved photographs, and how far its maps move along."""
 
 import dataclasses
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +15,7 @@ from geseg.metrics.equivariance import Move
 from geseg.metrics.histogram import histogram
 from geseg.progress import Track, silent
 from geseg.steps.models import Model
+from geseg.steps.pipeline import ahead
 from geseg.steps.scores import Map
 from geseg.steps.truths import Photograph
 
@@ -55,23 +58,34 @@ def run(model: Model, photographs: Sequence[Photograph], track: Track = silent) 
     rows: dict[Move, list[tuple[float, ...]]] = {move: [] for move in MOVES}
     for photograph in track(photographs, f"{len(MOVES)} moves", len(photographs)):
         whole = photograph.read()
-        assert whole.label is not None
-        straight = segment_moved(model, whole, MOVES[0])
-        for move in MOVES:
-            back, region = move.back(segment_moved(model, whole, move), straight.shape), move.covered(whole.fov)
-            difference = equivariance.difference(back, straight, region)
-            dice = overlap.dice(overlap.count(back, whole.label, region))
-            auc = ranking.auc(histogram(back, whole.label, region))
-            rows[move].append((dice, auc, difference.mean_abs, difference.max_abs, difference.flipped))
+        backs = backs_of(model, whole, MOVES)
+        straight = next(backs)
+        for move, back in zip(MOVES, itertools.chain([straight], backs), strict=True):
+            rows[move].append(_compare(whole, move, back, straight))
     return tuple(_over_images(move, np.array(values)) for move, values in rows.items())
 
 
-def segment_moved(model: Model, whole: WholeImage, move: Move) -> Map:
-    """The map of a moved photograph, with the brightness and contrast of the unmoved one: its new corners are black."""
-    moved = move.forth(whole.image.astype(np.float32).transpose(2, 0, 1))
-    record = whole.record
+def backs_of(model: Model, whole: WholeImage, moves: Sequence[Move]) -> Iterator[Map]:
+    """The maps of a photograph in several positions, each moved back; the next is moved while the net works on one.
+
+    With the brightness and contrast of the unmoved photograph, as its new corners are black.
+    """
+    record, planes = whole.record, whole.image.astype(np.float32).transpose(2, 0, 1)
     mean, contrast = (np.array(s, np.float32)[:, None, None] for s in (record.mean, record.contrast))
-    return model.segmenter.planes((moved - mean) / contrast, model.segmenter.scales_of(whole))
+    scales = model.segmenter.scales_of(whole)
+    with closing(ahead(lambda move: (move.forth(planes) - mean) / contrast, moves)) as moved:
+        for move, normalised in zip(moves, moved, strict=True):
+            yield move.back(model.segmenter.planes(normalised, scales), whole.fov.shape)
+
+
+def _compare(whole: WholeImage, move: Move, back: Map, straight: Map) -> tuple[float, ...]:
+    """Figures of one photograph in the order of `Moved`."""
+    assert whole.label is not None
+    region = move.covered(whole.fov)
+    difference = equivariance.difference(back, straight, region)
+    dice = overlap.dice(overlap.count(back, whole.label, region))
+    auc = ranking.auc(histogram(back, whole.label, region))
+    return dice, auc, difference.mean_abs, difference.max_abs, difference.flipped
 
 
 def _over_images(move: Move, values: np.ndarray) -> Moved:

@@ -1,14 +1,15 @@
 """What `eval` counts and reports: tallies that add up, and figures per image, mean, spread and pooled."""
 
+import dataclasses
 import functools
 import math
 import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Float32
+from jaxtyping import Bool, Float32
 
 from geseg.data.patchfile import WholeImage
 from geseg.metrics import calibration, overlap, ranking, topology
@@ -20,8 +21,12 @@ from geseg.metrics.topology import Centrelines
 Figures = dict[str, float]
 """By name, the most asked for first; nan where one is undefined."""
 Map = Float32[np.ndarray, "h w"]
+Mask: TypeAlias = Bool[np.ndarray, "h w"]
 ALL = "all sets"
 Region = Literal["fov", "all"]
+By = Literal["model", "second observer"]
+Drawn: TypeAlias = tuple[By, str]
+"""A mask of an image: who drew it, and the name of the threshold, as in `Row`."""
 
 
 class Row(NamedTuple):
@@ -33,7 +38,7 @@ class Row(NamedTuple):
         at: the name of the threshold, "0.5" or "fixed"; "mask" for masks that come as such.
     """
 
-    by: Literal["model", "second observer"]
+    by: By
     region: Region
     at: str
 
@@ -73,6 +78,9 @@ class Tally:
         }
 
 
+NO_LINES = Centrelines(0, 0, 0, 0)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageScore:
     """The figures of one image."""
@@ -93,23 +101,39 @@ class Summary:
 
 
 def tally(whole: WholeImage, probability: Map, thresholds: Mapping[str, float]) -> dict[Row, Tally]:
-    """Count one image: the map at every threshold and the second observer, inside the field of view and everywhere."""
+    """Count one image: the map at every threshold and the second observer, inside the field of view and everywhere.
+
+    Pixels are counted inside and outside, and added up. Centre lines are not, as they go on across the border.
+    """
     assert whole.label is not None, "only labelled images are scored"
-    tallies = {}
-    binary = bool(np.isin(probability, (0, 1)).all())
-    regions: dict[Region, np.ndarray] = {"fov": whole.fov, "all": np.ones_like(whole.fov)}
+    drawn: dict[Drawn, Mask] = {("model", at): probability >= threshold for at, threshold in thresholds.items()}
+    if whole.second is not None:
+        drawn["second observer", "mask"] = whole.second
+    levels = None if np.isin(probability, (0, 1)).all() else probability
+    inner, outer = (_count_pixels(drawn, whole.label, levels, part) for part in (whole.fov, ~whole.fov))
+    regions: dict[Region, Mask] = {"fov": whole.fov, "all": np.ones_like(whole.fov)}
+    thin, tallies = topology.thin_once(), {}
     for region, inside in regions.items():
-        order = None if binary else histogram(probability, whole.label, inside)
-        reliable = None if order is None else calibration.reliability(probability, whole.label, inside)
-        for name, threshold in thresholds.items():
-            counts = overlap.count(probability, whole.label, inside, threshold)
-            lines = topology.centrelines(probability >= threshold, whole.label, inside)
-            tallies[Row("model", region, name)] = Tally(counts, lines, order, reliable)
-        if whole.second is not None:
-            counts = overlap.count(whole.second.astype(np.float32), whole.label, inside)
-            lines = topology.centrelines(whole.second, whole.label, inside)
-            tallies[Row("second observer", region, "mask")] = Tally(counts, lines, None, None)
+        for (by, at), mask in drawn.items():
+            pixels = inner[by, at] if region == "fov" else inner[by, at] + outer[by, at]
+            lines = topology.centrelines(mask, whole.label, inside, thin)
+            tallies[Row(by, region, at)] = dataclasses.replace(pixels, centrelines=lines)
     return tallies
+
+
+def _count_pixels(drawn: Mapping[Drawn, Mask], label: Mask, levels: Map | None, part: Mask) -> dict[Drawn, Tally]:
+    """What is counted of the pixels in a part of an image, for each mask; `levels` is the map of those of the model."""
+    order = None if levels is None else histogram(levels, label, part)
+    reliable = None if levels is None else calibration.reliability(levels, label, part)
+    return {
+        (by, at): Tally(
+            overlap.count(mask.astype(np.float32), label, part),
+            NO_LINES,
+            order if by == "model" else None,
+            reliable if by == "model" else None,
+        )
+        for (by, at), mask in drawn.items()
+    }
 
 
 class Scores:

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 import geseg
-from geseg.metrics.equivariance import Move
 from geseg.model.modelheader import read_header
-from geseg.steps.moving import MOVES, run, segment_moved
+from geseg.steps.moving import MOVES, backs_of, run
 from geseg.steps.truths import choose, open_truths
 
 
@@ -30,7 +29,7 @@ def test_the_table_of_an_equivariant_net(run_folder: Path, patch_file: Path) -> 
 
 def test_the_unmoved_photograph_gives_the_models_own_map(run_folder: Path, patch_file: Path) -> None:
     model, whole = geseg.load(run_folder), choose(open_truths(patch_file), "test")[1][0].read()
-    np.testing.assert_array_equal(segment_moved(model, whole, Move(0)), model.segment(whole.image))
+    np.testing.assert_array_equal(next(backs_of(model, whole, MOVES)), model.segment(whole.image))
 
 
 def test_a_plain_net_does_not_move_along(patch_file: Path, tmp_path: Path) -> None:

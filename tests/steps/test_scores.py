@@ -8,6 +8,7 @@ import pytest
 from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
 
 from geseg.data.patchfile import SampleRecord, WholeImage
+from geseg.metrics import topology
 from geseg.steps.scores import ALL, Row, Scores, tally
 
 THRESHOLDS = {"0.5": 0.5, "fixed": 0.3}
@@ -71,6 +72,22 @@ def test_the_region_matters() -> None:
     rows = {row: t.figures() for row, t in tally(whole, probability, THRESHOLDS).items()}
     assert rows[FOV]["accuracy"] != rows[EVERYWHERE]["accuracy"]
     assert rows[FOV]["cldice"] != rows[EVERYWHERE]["cldice"]
+
+
+def test_masks_that_are_alike_are_thinned_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes a second for a large one; cut by the field of view or not, masks are mostly the same."""
+    whole, probability = an_image(3, second=False)
+    assert whole.label is not None
+    whole, probability = dataclasses.replace(whole, label=whole.label & whole.fov), probability * whole.fov
+    thinned, thin = list[np.ndarray](), topology.thin
+    monkeypatch.setattr(topology, "thin", lambda mask: thinned.append(mask) or thin(mask))
+    rows = tally(whole, probability, {"0.5": 0.5, "fixed": 0.5})
+    assert len(thinned) == 2
+    alone = topology.centrelines(probability >= 0.5, whole.label, whole.fov)
+    assert [t.centrelines for t in rows.values()] == [alone] * 4
+    thinned.clear()
+    tally(whole, probability, THRESHOLDS)
+    assert len(thinned) == 3
 
 
 def test_a_mask_has_no_areas() -> None:

@@ -45,7 +45,7 @@ def test_it_is_the_mean_of_the_moved_maps(run_folder: Path, patch_file: Path) ->
     found = three.segmenter.planes(planes, scales)
     np.testing.assert_allclose(found, np.mean(maps, axis=0), atol=1e-6, rtol=0)
     assert np.abs(found - maps[0])[whole.fov].max() > 0.01
-    np.testing.assert_array_equal(moving.segment_moved(three, whole, Move(0)), found)
+    np.testing.assert_array_equal(next(moving.backs_of(three, whole, [Move(0)])), found)
     around = three.segmenter.whole(whole)  # what lies far from the field of view is left out there
     np.testing.assert_allclose(around[whole.fov], found[whole.fov], atol=0.01, rtol=0)
 
