@@ -8,6 +8,10 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
+Mask: TypeAlias = Bool[np.ndarray, "h w"]
+Thin: TypeAlias = Callable[[Mask], Mask]
+"""A mask to its centre lines."""
+
 
 @dataclass(frozen=True, slots=True)
 class Centrelines:
@@ -34,11 +38,6 @@ class Centrelines:
         )
 
 
-Mask: TypeAlias = Bool[np.ndarray, "h w"]
-Thin: TypeAlias = Callable[[Mask], Mask]
-"""A mask to its centre lines."""
-
-
 def thin(mask: Mask) -> Mask:
     """The centre lines of a mask, by the thinning of Zhang & Suen 1984 (doi:10.1145/357994.358023).
 
@@ -52,9 +51,9 @@ def thin(mask: Mask) -> Mask:
 
 
 def thin_once() -> Thin:
-    """`thin`, which remembers: masks of an image, cut by two regions or at two thresholds, are often the same.
+    """`thin`, which remembers its answers: of one image, masks at two thresholds or in two regions are often the same.
 
-    A photograph of HRF takes most of a second. To be dropped after the image, of which all masks have the shape.
+    A mask of 8 megapixels takes most of a second. Made anew for each image: masks of another shape may have its bytes.
     """
     known: dict[bytes, Mask] = {}
 

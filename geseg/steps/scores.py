@@ -9,19 +9,18 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 import numpy as np
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
 from geseg.data.patchfile import WholeImage
 from geseg.metrics import calibration, overlap, ranking, topology
 from geseg.metrics.calibration import Reliability
 from geseg.metrics.histogram import Histogram, histogram
 from geseg.metrics.overlap import Counts
-from geseg.metrics.topology import Centrelines
+from geseg.metrics.topology import Centrelines, Mask
 
 Figures = dict[str, float]
 """By name, the most asked for first; nan where one is undefined."""
 Map = Float32[np.ndarray, "h w"]
-Mask: TypeAlias = Bool[np.ndarray, "h w"]
 ALL = "all sets"
 Region = Literal["fov", "all"]
 By = Literal["model", "second observer"]
@@ -79,6 +78,7 @@ class Tally:
 
 
 NO_LINES = Centrelines(0, 0, 0, 0)
+"""Of tallies of pixels alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,18 +79,21 @@ def test_several_are_made_ready_and_put_away_at_once_and_stay_in_order() -> None
 
 
 @pytest.mark.parametrize(("helpers", "expected"), [(1, 3), (2, 5), (4, 9)])
-def test_few_are_under_way(helpers: int, expected: int) -> None:
-    begun, done, most, counting = 0, 0, 0, threading.Lock()
+def test_so_many_are_under_way_and_no_more(helpers: int, expected: int) -> None:
+    begun, done, most, counting, full = 0, 0, 0, threading.Lock(), threading.Event()
 
     def before(item: int) -> int:
         nonlocal begun, most
         with counting:
             begun += 1
             most = max(most, begun - done)
+        if most >= expected:
+            full.set()
         return item
 
     def after(item: int) -> int:
         nonlocal done
+        assert full.wait(10), "as many begin as may, while nothing is put away"
         time.sleep(0.003)
         with counting:
             done += 1
