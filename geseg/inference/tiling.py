@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 
 SIZES = tuple(range(128, 641, 16))
 """Lengths of a tile's sides to choose from, in pixels. A GPU is set up anew for each shape of tile, but photographs of
-one camera share one. DRIVE, STARE, CHASE_DB1, HRF and FIVES cost at most 1.22 pixels per pixel, small odd images more."""
+one camera share one. DRIVE, STARE, CHASE_DB1, HRF and FIVES cost at most 1.22 pixels per pixel, small odd ones more."""
 OVERLAP = 64
 """Pixels that neighbours share at least. A pixel of a U-Net with three poolings sees about 50 pixels around it, but
 hardly any of the outer ones; in the middle of the overlap it has 32 of its own tile."""
