@@ -62,4 +62,4 @@ def prepare(
     say(f"{result.out}: {'; '.join(result.contents())}")
     for line in result.notes:
         typer.echo(f"geseg: {printable(line)}", err=True)
-    print_next("train", result.out)
+    print_next(*(("train",) if result.trains else ("eval", "MODEL")), result.out)

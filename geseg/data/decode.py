@@ -55,6 +55,7 @@ def decode(file: BufferedReader) -> Pixels:
             return _decode_deep_grey_with_alpha(file)
     with _open(file) as image:
         _refuse_frames(image, file)
+        _refuse_deep_colours(image, file)
         tiles = list(image.tile)
         swapped = [tile._replace(args=swap_bytes(tile.args)) for tile in tiles]
         values = _resolve(image)
@@ -83,6 +84,25 @@ def _refuse_frames(image: Image.Image, file: BufferedReader) -> None:
     frames = getattr(image, "n_frames", 1) if file.seek(0, io.SEEK_END) <= COUNTED else "several"
     file.seek(place)
     raise ValueError(f"it holds {frames} frames, expected one: save the right one as a file of its own")
+
+
+def _refuse_deep_colours(image: Image.Image, file: BufferedReader) -> None:
+    """Of a JPEG 2000 with more than 8 bits per colour, whose white Pillow rounds up to 256, which it keeps as 0.
+
+    The depths are in the marker SIZ (ISO/IEC 15444-1, A.5.1): behind how many colours there are, the first of three
+    bytes for each is one less than its bits.
+    """
+    if image.format != "JPEG2000" or len(image.getbands()) == 1:
+        return
+    place = file.tell()
+    file.seek(0)
+    siz = file.read(COUNTED).partition(b"\xff\x4f\xff\x51")[2]
+    file.seek(place)
+    count = int.from_bytes(siz[36:38])
+    bits = max((1 + (depth & 0x7F) for depth in siz[38 : 38 + 3 * count : 3]), default=None)
+    if bits != 8:
+        found = "an unknown number of" if bits is None else bits
+        raise ValueError(f"it is a JPEG 2000 with {found} bits per colour, expected 8: save it as PNG or TIFF")
 
 
 def _decode_tiff(file: BufferedReader) -> Pixels:

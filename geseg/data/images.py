@@ -28,6 +28,8 @@ IMAGE_SUFFIXES = (
 )
 """Suffixes of images, in lower case; files may have them in upper case."""
 
+CLASSES = 16
+"""Below it more than two values of a mask are numbers of classes: grey levels of a drawing reach further."""
 ROWS = 64
 """That are computed at once, where numpy needs 8 bytes per number for it."""
 OVERLAY_RGB = (0, 255, 255)
@@ -79,14 +81,21 @@ def read_mask(path: Path) -> Bool[np.ndarray, "h w"]:
     values, as JPEG leaves them, true is what exceeds half of the largest. Colours count by their largest channel.
 
     Raises:
-        ImageError: the file cannot be read as one image.
+        ImageError: the file cannot be read as one image, or has the numbers of several classes, such as 0, 1 and 2.
     """
     values = read_pixels(path).max(axis=2)
     low, high = values.min(), values.max()
     if low == high:
         return np.full(values.shape, bool(high > 0))
-    two = bool(((values == low) | (values == high)).all())
-    return np.asarray(values == high) if two else np.asarray(values > high / 2)
+    if ((values == low) | (values == high)).all():
+        return np.asarray(values == high)
+    if values.dtype.kind == "u" and high < CLASSES:
+        found = ", ".join(map(str, np.unique(values).tolist()))
+        raise ImageError(
+            f"{path} has the values {found}, which look like numbers of classes; expected two values: save it with 255 "
+            "where it is true, and 0 elsewhere"
+        )
+    return np.asarray(values > high / 2)
 
 
 def read_pixels(path: Path) -> Num[np.ndarray, "h w c"]:

@@ -1,5 +1,6 @@
 """Which data set a folder is, and which of its files belong together."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -44,6 +45,7 @@ def find_source(root: Path, protocols: Sequence[str] = (), layouts: Sequence[Lay
         layout=layout.name,
         samples=tuple(samples),
         unknown_persons=len(samples) if layout.person is None else 0,
+        unused=() if layout.own_name else unused(files, samples),
         protocol=choose(layout, protocols),
         protocols=tuple(layout.splits),
     )
@@ -59,7 +61,7 @@ def match(files: "Files", layout: Layout, protocols: Sequence[str]) -> list[Samp
     samples = []
     protocol = choose(layout, protocols)
     split = split_by_path if protocol is None else layout.splits[protocol]
-    dataset = layout.name if layout.own_name else files.root.resolve().name
+    dataset = layout.name if layout.own_name else Path(os.path.realpath(files.root)).name
     for file in files.paths:
         if found := re.fullmatch(layout.image, file):
             at = found.groupdict(default="")
@@ -93,6 +95,12 @@ def refuse_missing_labels(root: Path, layout: Layout, samples: Sequence[Sample])
             f"their label, first {layout.label.format_map(found.groupdict(default=''))}: add the labels or remove the "
             "images; only test images may go without"
         )
+
+
+def unused(files: "Files", samples: Sequence[Sample]) -> tuple[str, ...]:
+    """The files of a folder that belong to no sample."""
+    used = {path for sample in samples for path in (sample.image, sample.label, sample.fov, sample.second)}
+    return tuple(path for path in files.paths if files.root / path not in used)
 
 
 class Files:

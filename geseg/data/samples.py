@@ -34,5 +34,7 @@ class Source:
     """How many images show nobody knows whom; each of them counts as a person of its own."""
     protocol: str | None = None
     """The split that was chosen of several that are in use, by its name."""
+    unused: tuple[str, ...] = ()
+    """Paths, below `root`, of files that belong to no sample; empty where data sets ship others, and for a list."""
     protocols: tuple[str, ...] = ()
     """The names to choose from; empty where a data set has one split or none."""

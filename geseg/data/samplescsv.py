@@ -43,7 +43,7 @@ def read(root: Path) -> Source:
             )
         samples.append(sample)
     return Source(
-        dataset=root.resolve().name,
+        dataset=Path(os.path.realpath(root)).name,
         root=root,
         layout=NAME,
         samples=tuple(samples),
@@ -80,11 +80,13 @@ def read_rows(path: Path) -> list[Row]:
     if len(lines) < 2:
         raise LayoutError(f"{path} lists no image; expected a line of columns ({','.join(COLUMNS)}) and one per image")
     (first, columns), *rest = lines
+    while columns and not columns[-1]:  # spreadsheets may have more columns than were filled
+        columns.pop()
     check_columns(Row(path, first, {}), columns)
     rows = []
     for number, cells in rest:
         rows.append(Row(path, number, dict(zip(columns, cells, strict=False))))  # spreadsheets may leave out the last
-        if len(cells) > len(columns):
+        if any(cells[len(columns) :]):
             raise rows[-1].error(f"it has {len(cells)} cells for {len(columns)} columns: quote text that has commas")
     return rows
 
@@ -92,6 +94,8 @@ def read_rows(path: Path) -> list[Row]:
 def check_columns(row: Row, columns: list[str]) -> None:
     """Raise LayoutError if the header lacks a column, or has one twice or one that is unknown."""
     expected = f"expected {' and '.join(REQUIRED)}, and perhaps {', '.join(COLUMNS[len(REQUIRED) :])}"
+    if len(columns) == 1 and (mark := next((mark for mark in ";\t" if mark in columns[0]), None)):
+        raise row.error(f"its columns are parted by {mark!r}; expected commas: save it as CSV with commas")
     for column in columns:
         if column not in COLUMNS:
             raise row.error(f"the column {column!r} is unknown; {expected}")
@@ -115,7 +119,7 @@ def read_sample(root: Path, row: Row) -> Sample:
         raise row.error(f"the {split} image {row.get('image')!r} has no label; only test images may go without")
     path = image.relative_to(root).as_posix()
     return Sample(
-        dataset=root.resolve().name,
+        dataset=Path(os.path.realpath(root)).name,
         id=split_suffix(path)[0],
         person=row.get("person") or path,  # with its suffix, so that it is nobody's name
         split=cast(Split, split),

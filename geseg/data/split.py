@@ -13,7 +13,7 @@ def draw(seed: int, *names: str) -> int:
 
     Sorting by it gives a seeded order whose beginnings are nested; it also seeds a generator.
     """
-    key = "\0".join([str(seed), *names]).encode()
+    key = "\0".join([str(seed), *names]).encode(errors="surrogateescape")  # names of files may be any bytes
     return int.from_bytes(hashlib.sha256(key).digest()[:16])
 
 

@@ -1,7 +1,8 @@
 """Pack data set folders into one patch file."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from geseg.data.samples import Sample
 from geseg.errors import ConfigError, ImageError, StoppedError
 from geseg.files import atomic_path, refuse_to_overwrite, remove_partials
 from geseg.progress import Stop, Track, never, silent
+from geseg.steps.preparenotes import describe_copies, describe_empty, describe_people, describe_unused, many, noting
 from geseg.steps.shift import pack_shifted
 from geseg.steps.sources import find_sources, read_whole
 
@@ -43,7 +45,7 @@ class PrepareConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ConfigError("no source is given; expected at least one data set folder")
-        if len({source.resolve() for source in self.sources}) < len(self.sources):
+        if len({os.path.realpath(source) for source in self.sources}) < len(self.sources):
             raise ConfigError(f"a source is given twice ({', '.join(map(str, self.sources))}); give each folder once")
         for name in ("patch_size", "patches_per_image", "diameter"):
             if getattr(self, name) < 1:
@@ -61,7 +63,12 @@ class PrepareResult:
     out: Path
     header: patchfile.PatchHeader
     notes: tuple[str, ...]
-    """A line on labels that mark nothing, if there are some."""
+    """A line on each thing that is seldom meant: see `preparenotes`."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether there are patches to train on."""
+        return any(record.patches for record in self.header.samples)
 
     def contents(self) -> list[str]:
         """What the file holds, in words, a phrase per data set."""
@@ -109,7 +116,13 @@ def run(config: PrepareConfig, track: Track = silent, stop: Stop = never) -> Pre
     empty: list[patchfile.SampleRecord] = []
     with atomic_path(config.out, fresh=not config.overwrite) as partial:
         header = patchfile.write(partial, header, noting(empty, pack_all(samples, config, track, stop)))
-    return PrepareResult(out=config.out, header=header, notes=describe_empty(empty))
+        if not header.samples:  # of the whole, as without any photograph there is no source
+            raise ImageError(
+                f"no patch of {many(len(samples), 'labelled image')} shows vessels that run in one direction; expected "
+                "some for --orientation-shift: do the labels show vessels?"
+            )
+    notes = (*describe_unused(sources), *describe_empty(empty), *describe_copies(header), *describe_people(header))
+    return PrepareResult(out=config.out, header=header, notes=notes)
 
 
 def pack_all(
@@ -154,26 +167,6 @@ def pack(sample: Sample, config: PrepareConfig) -> Iterator[patchfile.TrainPatch
         yield patchfile.TrainPatches(record, patches.cut(layers, size, count, rng))
 
 
-def noting(
-    empty: list[patchfile.SampleRecord], stream: Iterable[patchfile.TrainPatches | patchfile.WholeImage]
-) -> Iterator[patchfile.TrainPatches | patchfile.WholeImage]:
-    """Yield a stream unchanged; `empty` gets what has a label that marks nothing, or nothing in any of its patches."""
-    for packed in stream:
-        label = packed.patches[:, :, :, 3] if isinstance(packed, patchfile.TrainPatches) else packed.label
-        if label is not None and label.size and not label.any():
-            empty.append(packed.record)
-        yield packed
-
-
-def describe_empty(empty: Sequence[patchfile.SampleRecord]) -> tuple[str, ...]:
-    """A line on labels that mark nothing, which is seldom meant."""
-    if not empty:
-        return ()
-    first = f"{empty[0].dataset}/{empty[0].id}"
-    these = f"the label of {first} shows" if len(empty) == 1 else f"{len(empty)} labels, first that of {first}, show"
-    return (f"{these} no vessel; expected white on black: is it the right file?",)
-
-
 def reduce(whole: patchfile.WholeImage, widest: int) -> tuple[patchfile.SampleRecord, np.ndarray]:
     """What patches of a labelled photograph are cut from, and its record, with a field of view at most that wide."""
     assert whole.label is not None, "find_source lets no training sample without a label pass"
@@ -211,8 +204,3 @@ def describe_contents(dataset: str, header: patchfile.PatchHeader) -> str:
         these = these or f"{unknown} of all {total} images show is unknown: each"
         phrase += f" (whom {these} counts as a person)"
     return phrase
-
-
-def many(count: int, thing: str, ending: str = "s") -> str:
-    """A number of things, in words."""
-    return f"{count:,} {thing}{'' if count == 1 else ending}" if count else f"no {thing}{ending}"

@@ -13,6 +13,8 @@ from geseg.files import sha256
 
 MOST_LABELLED = 0.75
 """Of a field of view, that a label may mark. Vessels cover 5 to 20 % of it; what is not vessel, at least 80 %."""
+LEAST_INSIDE = 0.5
+"""Of what a label marks, that must be inside of the field of view; in the known data sets it is .99 and more."""
 
 
 def find_sources(folders: Sequence[Path], protocols: Sequence[str] = ()) -> list[Source]:
@@ -61,12 +63,24 @@ def read_whole(sample: Sample) -> WholeImage:
     if not view.any():
         raise ImageError(f"the FOV {sample.fov} is empty; expected the part that shows retina, or no file: remove it")
     for path, mask in ((sample.label, label), (sample.second, second)):
-        if mask is not None and (share := mask[view].mean()) > MOST_LABELLED:
-            raise ImageError(
-                f"the label {path} marks {share:.0%} of the field of view; expected {MOST_LABELLED:.0%} at most: is it "
-                "inverted, or the mask of the field of view?"
-            )
+        if mask is not None:
+            check_fit(path, mask, sample.fov, view)
     return WholeImage(describe(sample, image, view), image, label, view, second)
+
+
+def check_fit(path: Path | None, mask: np.ndarray, fov_path: Path | None, view: np.ndarray) -> None:
+    """Raise ImageError if a label and a field of view cannot both be right."""
+    if (share := mask[view].mean()) > MOST_LABELLED:
+        raise ImageError(
+            f"the label {path} marks {share:.0%} of the field of view; expected {MOST_LABELLED:.0%} at most: is it "
+            "inverted, or the mask of the field of view?"
+        )
+    if mask.any() and (inside := view[mask].mean()) < LEAST_INSIDE:
+        where = "the field of view that was found" if fov_path is None else f"the FOV {fov_path}"
+        raise ImageError(
+            f"{where} holds {inside:.0%} of what the label {path} marks; expected nearly all: is the FOV inverted, or "
+            "does one of them belong to another image?"
+        )
 
 
 def read_fitting_mask(path: Path, what: str, image_path: Path, image: np.ndarray) -> np.ndarray:

@@ -79,7 +79,8 @@ class _Run:
         if len(self.indices) < 1 or not self.steps:
             raise DataError(
                 f"{config.patches} has {self.per_epoch} training patches, expected at least one batch of "
-                f"{config.batch_size}; prepare it with more --patches-per-image"
+                f"{config.batch_size}; prepare it "
+                + ("with more --patches-per-image" if self.per_epoch else "from a data set with training images")
             )
 
     def begin(self) -> None:

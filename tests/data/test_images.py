@@ -295,3 +295,40 @@ def test_threads_that_read_leave_the_warnings_of_python_alone(tmp_path: Path) ->
         for image in pool.map(read_image, names * 200):
             assert image.shape[2] == 3
     assert warnings.filters == before
+
+
+@pytest.mark.parametrize(("values", "named"), [((0, 1, 2), "0, 1, 2"), ((1, 2, 3, 15), "1, 2, 3, 15")])
+def test_masks_of_numbers_of_classes(tmp_path: Path, values: tuple[int, ...], named: str) -> None:
+    Image.fromarray(np.array([values], np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(ImageError) as caught:
+        read_mask(tmp_path / "a.png")
+    assert str(caught.value) == (
+        f"{tmp_path / 'a.png'} has the values {named}, which look like numbers of classes; expected two values: save "
+        "it with 255 where it is true, and 0 elsewhere"
+    )
+
+
+@pytest.mark.parametrize("values", [(0, 1, 16), (0, 100, 255)])
+def test_grey_levels_of_a_mask_are_no_classes(tmp_path: Path, values: tuple[int, ...]) -> None:
+    Image.fromarray(np.array([values], np.uint8)).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "a.png"), [[False, False, True]])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_jpeg_2000_of_8_bits(tmp_path: Path, rng: np.random.Generator, mode: str) -> None:
+    colours = rng.integers(0, 256, (32, 40, len(mode)), np.uint8)
+    Image.fromarray(colours.squeeze()).save(tmp_path / "a.jp2")
+    expected = colours[:, :, [0, 0, 0] if mode == "L" else [0, 1, 2]]
+    np.testing.assert_array_equal(read_image(tmp_path / "a.jp2"), expected)
+
+
+@pytest.mark.parametrize(("depth", "bits"), [(11, 12), (15, 16), (0x80 | 15, 16)])
+def test_jpeg_2000_of_more_than_8_bits_per_colour(tmp_path: Path, depth: int, bits: int) -> None:
+    """Pillow reads their white as black."""
+    Image.new("RGB", (32, 40)).save(tmp_path / "a.jp2")
+    head, marker, siz = (tmp_path / "a.jp2").read_bytes().partition(b"\xff\x4f\xff\x51")
+    deep = bytearray(siz)
+    deep[38:47:3] = bytes([depth] * 3)
+    (tmp_path / "a.jp2").write_bytes(head + marker + deep)
+    with pytest.raises(ImageError, match=f"it is a JPEG 2000 with {bits} bits per colour, expected 8: save it as PNG"):
+        read_image(tmp_path / "a.jp2")

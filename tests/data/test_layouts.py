@@ -125,7 +125,9 @@ def test_a_packed_image_may_have_an_unpacked_label(tmp_path: Path) -> None:
 
 def test_hidden_files_and_other_files_do_not_count(make_generic: Make) -> None:
     root = touch(make_generic(stems=["a"]), "images/._a.png", ".git/images/b.png", "images/notes.txt", "README")
-    assert [sample.id for sample in find_source(root).samples] == ["a"]
+    source = find_source(root)
+    assert [sample.id for sample in source.samples] == ["a"]
+    assert source.unused == ("README", "images/notes.txt")
 
 
 def test_folders_may_be_links(make_generic: Make, tmp_path: Path) -> None:

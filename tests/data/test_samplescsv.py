@@ -54,6 +54,10 @@ def test_all_columns_in_any_order(write: Make) -> None:
     assert source.unknown_persons == 1
 
 
+def test_columns_that_were_not_filled(write: Make) -> None:
+    assert [sample.id for sample in find_source(write("image,label,,", "b.png,b_l.png,,")).samples] == ["b"]
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 def test_what_spreadsheets_write(write: Make, encoding: str, newline: str) -> None:
@@ -96,9 +100,13 @@ EXPECTED = "expected image and label, and perhaps fov, second, person, split"
     ("lines", "message"),
     [
         (["image,label,mask", "a.png,a_l.png,"], f"line 1: the column 'mask' is unknown; {EXPECTED}"),
-        (["image;label", "a.png;a_l.png"], f"line 1: the column 'image;label' is unknown; {EXPECTED}"),
         (["", "image,label,image", "a.png,,"], f"line 2: the column 'image' is there twice; {EXPECTED}"),
         (["image,fov", "a.png,"], f"line 1: the column 'label' is missing; {EXPECTED}"),
+        (
+            ["image;label", "a.png;a_l.png"],
+            "line 1: its columns are parted by ';'; expected commas: save it as CSV with commas",
+        ),
+        (["image,label,,", "a.png,a_l.png,,x"], "line 2: it has 4 cells for 2 columns: quote text that has commas"),
         (["label,person", "a_l.png,"], f"line 1: the column 'image' is missing; {EXPECTED}"),
         (
             ["image,label", "a.png,a_l.png", "", "z.png,b_l.png"],

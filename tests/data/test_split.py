@@ -72,3 +72,8 @@ def test_a_person_in_two_splits() -> None:
 def test_draws_are_those_of_every_machine() -> None:
     assert draw(0, "drive", "21") == 0x1A03FDAD378ADBE297BA43BD699E32F3
     assert len({draw(0, "a", "bc"), draw(0, "ab", "c"), draw(1, "a", "bc")}) == 3
+
+
+def test_names_that_are_no_text_are_drawn_like_others() -> None:
+    """File names on Linux are any bytes; Python has those that are not UTF-8 as surrogates."""
+    assert draw(0, "eyes", "M\udcfcller") != draw(0, "eyes", "Muller")

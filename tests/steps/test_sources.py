@@ -122,6 +122,15 @@ def test_an_empty_field_of_view(sample: Sample) -> None:
     )
 
 
+def test_an_inverted_field_of_view(sample: Sample) -> None:
+    assert sample.fov is not None
+    Image.fromarray(~read_mask(sample.fov)).save(sample.fov)
+    assert error_of(sample) == (
+        f"the FOV {sample.fov} holds 0% of what the label {sample.label} marks; expected nearly all: is the FOV "
+        "inverted, or does one of them belong to another image?"
+    )
+
+
 def test_an_unreadable_image(sample: Sample) -> None:
     sample.image.write_text("not an image")
     assert error_of(sample) == (
