@@ -13,7 +13,7 @@ _geseg() {
     prepare:*) [[ $word == -* ]] || return; words="-o --out --patch-size --patches-per-image --diameter --val-fraction --protocol --orientation-shift --seed --overwrite --quiet -q --help" ;;
     train:--group) words="c1 c2 c4 c8 d1 d2 d4 d8" ;;
     train:--fraction-of) words="images patches" ;;
-    train:--loss) words="dice+bce dice bce iou" ;;
+    train:--loss) words="dice+bce dice+bce+cldice dice bce iou" ;;
     train:--precision) words="auto fp32 bf16" ;;
     train:-o | train:--out | train:--from) return ;;
     train:--params | train:--widths | train:--fraction | train:--epochs | train:--minutes | train:--batch-size | train:--learning-rate | train:--patience | train:--seed | train:--device) words="" ;;

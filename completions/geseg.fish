@@ -40,7 +40,7 @@ complete -c geseg -n '__geseg_at train' -l params -x -d 'Learned parameters, met
 complete -c geseg -n '__geseg_at train' -l widths -x -d 'Fields per level instead, such as 3,6,10,18'
 complete -c geseg -n '__geseg_at train' -l fraction -x -d 'Share of the training images to learn from, in (0, 1]'
 complete -c geseg -n '__geseg_at train' -l fraction-of -kx -a 'images patches' -d 'What the fraction counts'
-complete -c geseg -n '__geseg_at train' -l loss -kx -a 'dice+bce dice bce iou' -d 'Loss inside the field of view'
+complete -c geseg -n '__geseg_at train' -l loss -kx -a 'dice+bce dice+bce+cldice dice bce iou' -d 'Loss inside the field of view'
 complete -c geseg -n '__geseg_at train' -l colour -d 'Vary brightness, contrast, colour and texture'
 complete -c geseg -n '__geseg_at train' -l no-colour -d 'Not --colour'
 complete -c geseg -n '__geseg_at train' -l camera -d 'Vary sharpness and noise, too, for other cameras'

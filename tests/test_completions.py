@@ -165,7 +165,7 @@ def test_fixed_choices(complete: Complete) -> None:
     assert complete("geseg eval --split ") == ["test", "train", "val"]
     assert complete("geseg eval runs/drive-d4 --split t") == ["test", "train"]
     assert complete("geseg eval runs/drive-d4 --split=t") == ["test", "train"]
-    assert complete("geseg train --loss dice") == ["dice", "dice+bce"]
+    assert complete("geseg train --loss dice") == ["dice", "dice+bce", "dice+bce+cldice"]
     for command, option in VALUED:
         if option.choices:
             for line in (f"geseg {command.name} {option.names[-1]} ", f"geseg {command.name} {option.names[-1]}="):

@@ -52,6 +52,7 @@ class Loss(StrEnum):
     """What training minimises."""
 
     dice_bce = "dice+bce"
+    dice_bce_cldice = "dice+bce+cldice"
     dice = "dice"
     bce = "bce"
     iou = "iou"
