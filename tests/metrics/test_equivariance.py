@@ -19,6 +19,12 @@ def smooth(height: int, width: int, seed: int = 0) -> np.ndarray:
     return ((noise - noise.min()) / np.ptp(noise)).astype(np.float32)
 
 
+def fading(height: int, width: int) -> np.ndarray:
+    """What a map is multiplied by to have no vessels at its border, as those of photographs beyond the retina."""
+    down, across = (np.sin(np.linspace(0, math.pi, side)) ** 2 for side in (height, width))
+    return (down[:, None] * across).astype(np.float32)
+
+
 def named(move: Move) -> str:
     return move.name
 
@@ -111,6 +117,7 @@ def test_a_canvas_around_the_field_of_view_holds_it_and_no_more(move: Move, shap
     for axis in (0, 1):
         lit = np.flatnonzero(region.any(axis=1 - axis))
         assert 2 <= min(lit[0], region.shape[axis] - 1 - lit[-1]) <= 5
+    small, full = (move.forth(stack * fading(*shape), canvas) for canvas in (small.shape[1:], full.shape[1:]))
     np.testing.assert_allclose(move.back(small[0], shape), move.back(full[0], shape), atol=1e-3)  # splines ring
 
 
@@ -122,7 +129,7 @@ def test_a_canvas_is_no_larger_than_that_of_the_image() -> None:
 
 @pytest.mark.parametrize("move", BETWEEN, ids=named)
 def test_a_smooth_map_comes_back(move: Move) -> None:
-    image = smooth(57, 64)
+    image = smooth(57, 64) * fading(57, 64)
     back = move.back(move.forth(image[None])[0], image.shape)
     assert back.min() >= 0
     assert back.max() <= 1
@@ -130,6 +137,21 @@ def test_a_smooth_map_comes_back(move: Move) -> None:
     assert d.mean_abs < 1e-3
     assert d.max_abs < 0.01
     assert d.flipped < 1e-3
+
+
+@pytest.mark.parametrize("move", BETWEEN, ids=named)
+def test_what_is_dim_beside_a_vessel_comes_back_as_dim(move: Move) -> None:
+    """Splines through probabilities would make it 0, and lose which pixel is the dimmer one."""
+
+    def logits(height: int, width: int, degrees: float) -> np.ndarray:
+        y, x = np.mgrid[:height, :width]
+        x, up = x - (width - 1) / 2, (height - 1) / 2 - y
+        across = x * math.sin(math.radians(degrees)) - up * math.cos(math.radians(degrees))
+        return 9 / (1 + (across / 2) ** 4) - 5  # a vessel through the centre, of .98, on .007
+
+    seen = 1 / (1 + np.exp(-logits(*move.forth(np.zeros((1, 80, 80), np.float32)).shape[1:], move.degrees)))
+    back = move.back(seen.astype(np.float32), (80, 80))[20:60, 20:60].astype(np.float64)
+    np.testing.assert_allclose(np.log(back / (1 - back)), logits(80, 80, 0)[20:60, 20:60], atol=0.2)
 
 
 def test_turning_to_and_fro_ends_at_the_start() -> None:
