@@ -27,7 +27,6 @@ def main() -> None:
     parser.add_argument("--patches-per-image", type=int, default=64)
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
     parser.add_argument("--camera-epochs", type=int, default=4, help="of one that varies the camera (default: 4)")
-    parser.add_argument("--line-epochs", type=int, default=2, help="of one that counts centre lines (default: 2)")
     words = parser.parse_args()
     patches = words.out.with_name(f"{words.out.name}.h5")
     if not patches.exists():
@@ -41,8 +40,7 @@ def main() -> None:
             )
         )
     config = TrainConfig(patches=patches, out=words.out, batch_size=4)
-    cycles = recipe.Cycles(first=words.epochs, camera=words.camera_epochs, lines=words.line_epochs)
-    steps = recipe.run(config, cycles)
+    steps = recipe.run(config, words.epochs, words.camera_epochs)
     export.run(export.ExportConfig(model=words.out, overwrite=(words.out / ONNX).exists()))
     header = read_header(words.out / WEIGHTS)
     dice = header.metrics["val_dice_at_threshold"]

@@ -36,7 +36,7 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.runfolder import STATE
 from geseg.steps.trainconfig import TrainConfig
 
-TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "camera_epochs": 1, "line_epochs": 1}
+TINY = {"patch_size": 32, "patches_per_image": 8, "epochs": [1, 1], "camera_epochs": 1}
 TINY |= {"folds": 2, "params": training.TINY_PARAMS}
 
 
@@ -65,8 +65,6 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
     camera = "of one that varies the camera; 0: none (default: %(default)s)"
     parser.add_argument("--camera-epochs", type=int, default=4, help=camera)
-    lines = "of a last one that counts centre lines; 0: none (default: %(default)s)"
-    parser.add_argument("--line-epochs", type=int, default=2, help=lines)
     numbers = {"patch-size": 256, "patches-per-image": 64, "batch-size": 4, "folds": 5, "params": 62_500}
     for name, default in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, help="default: %(default)s")
@@ -89,7 +87,6 @@ def validate(args: argparse.Namespace) -> None:
         "group",
         "epochs",
         "camera_epochs",
-        "line_epochs",
         "folds",
         "val_fraction",
         "patch_size",
@@ -137,8 +134,7 @@ def measure_part(part: Part, args: argparse.Namespace, sides: dict[tuple[str, st
         seed=part.seed,
         device=args.device,
     )
-    cycles = recipe.Cycles(first=args.epochs, camera=args.camera_epochs, lines=args.line_epochs)
-    steps = recipe.run(config, cycles)
+    steps = recipe.run(config, args.epochs, args.camera_epochs)
     model = models.load(run, device=args.device)
     with PatchFile.open(patches) as file:
         figures = scoring.score(file.whole("test"), model.segmenter.whole, model.threshold)

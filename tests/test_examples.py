@@ -92,10 +92,7 @@ def test_the_recipe_of_the_weights_that_ship(tmp_path: Path) -> None:
     command = [sys.executable, str(EXAMPLES / "train_weights.py"), *sources, "-o", str(tmp_path / "weights")]
     models = set()
     for _ in range(2):
-        subprocess.run(
-            [*command, "--patches-per-image", "2", "--epochs", "1", "1", "--camera-epochs", "1", "--line-epochs", "1"],
-            check=True,
-        )
+        subprocess.run([*command, "--patches-per-image", "2", "--epochs", "1", "1", "--camera-epochs", "1"], check=True)
         models.add(sha256(tmp_path / "weights" / "model.safetensors"))
         assert (tmp_path / "weights" / "model.onnx").is_file()
     assert len(models) == 1

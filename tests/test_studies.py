@@ -105,27 +105,23 @@ def test_the_recipe_is_scored_on_every_photograph_that_it_has_not_seen(tiny: Pat
         ["left out", "eyes", "3"],
     ]
     runs = list((tiny / "validate_recipe" / "runs").iterdir())
-    assert len(runs) == 5 * 5, "four cycles of each, and the mean"
+    assert len(runs) == 4 * 5, "three cycles of each, and the mean"
     assert not [run for run in runs if (run / "state.safetensors").exists()], "nothing that is large stays"
     assert not list((tiny / "validate_recipe" / "patches").iterdir())
 
 
-def test_the_recipe_takes_the_mean_with_a_cycle_that_varies_the_camera_and_ends_in_one_of_centre_lines(
-    tiny: Path,
-) -> None:
+def test_the_recipe_ends_in_the_mean_with_a_cycle_that_varies_the_camera(tiny: Path) -> None:
     run = tiny / "validate_recipe" / "runs" / "left-out-drive-seed0"
-    *cycles, mean, last = (
-        run.with_name(name) / "model.safetensors" for name in (*(f"{run.name}-{n}" for n in (1, 2, 3, 4)), run.name)
+    *cycles, mean = (
+        run.with_name(name) / "model.safetensors" for name in (*(f"{run.name}-{n}" for n in (1, 2, 3)), run.name)
     )
     (_, one), (_, other), (header, weights) = map(modelweights.load, (*cycles[1:], mean))
     for name, values in weights.items():
         np.testing.assert_allclose(values, one[name] / 2 + other[name] / 2, rtol=1e-5, atol=1e-7)
     assert any((one[name] != other[name]).any() for name in weights)
-    configs = [read_header(path).training["config"] for path in (*cycles, last)]
-    assert [config["augmentation"]["camera"] for config in configs] == [False, False, True, True]
-    assert [config["loss"] for config in configs] == [*["dice+bce"] * 3, "dice+bce+cldice"]
-    assert [config["seed"] for config in configs] == [0, 1, 2, 3]
-    assert read_header(last).training["start_sha256"] == sha256(mean)
+    configs = [read_header(path).training["config"] for path in cycles]
+    assert [config["augmentation"]["camera"] for config in configs] == [False, False, True]
+    assert [config["seed"] for config in configs] == [0, 1, 2]
     assert header.training["mean_sha256"] == list(map(sha256, cycles[1:]))
 
 
@@ -134,7 +130,7 @@ def test_a_mean_takes_the_place_of_no_other_model(
 ) -> None:
     runs = tiny / "validate_recipe" / "runs"
     one, other = (runs / f"left-out-eyes-seed0-{n}" / "model.safetensors" for n in (2, 3))
-    shutil.copytree(runs / "left-out-drive-seed0-4", tmp_path / "weights")
+    shutil.copytree(runs / "left-out-drive-seed0", tmp_path / "weights")
     before = sha256(tmp_path / "weights" / "model.safetensors")
     with pytest.raises(ConfigError, match="choose another place"):
         load("studies.recipe").write_mean(

@@ -1,8 +1,7 @@
-"""How the weights that ship are trained: in cycles, one of which counts half; the last one looks at centre lines."""
+"""How the weights that ship are trained: in cycles, the last of which varies the camera and counts half."""
 
 import dataclasses
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from geseg.data.patchfile import PatchFile
@@ -18,50 +17,33 @@ from studies import training
 AGAIN = 0.01
 """Peak learning rate of a cycle that goes on from the weights of another one (restarts of the schedule: Loshchilov &
 Hutter 2017, arXiv:1608.03983)."""
-LINES = "dice+bce+cldice"
-"""The loss of the last cycle."""
 MEAN = "mean_sha256"
 """What the header of a mean of models calls their files."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cycles:
-    """Epochs of each cycle of the learning rate."""
+def run(config: TrainConfig, epochs: Sequence[int], camera_epochs: int) -> int:
+    """Train in cycles of so many epochs, each from the weights of the one before; how many steps they took in all.
 
-    first: Sequence[int]
-    camera: int
-    """Of one that varies the camera, too, and counts half; 0 for none."""
-    lines: int
-    """Of one that counts the centre lines of vessels, too; 0 for none."""
-
-
-def run(config: TrainConfig, cycles: Cycles) -> int:
-    """Train in cycles, each from the weights before it; how many steps they took in all.
-
-    A cycle draws its own order and augmentations, with the seed after that of the one before. After the one that varies
-    the camera, as the last one then does, too, the weights are the mean of those with and without it.
+    A cycle draws its own order and augmentations, with the seed after that of the one before. One more, of
+    `camera_epochs`, varies the camera, too; the model is then the mean of the weights with and without it. 0: none.
 
     The model is in the run folder of `config`, those before it in folders beside it: weights-1, weights-2, and so on.
     """
     assert config.out is not None, "a study names its run folders"
-    varied = dataclasses.replace(
-        config, augmentation=dataclasses.replace(config.augmentation, camera=cycles.camera > 0)
-    )
-    stages: list[TrainConfig | None] = [dataclasses.replace(config, epochs=many) for many in cycles.first]
-    if cycles.camera:
-        stages += [dataclasses.replace(varied, epochs=cycles.camera), None]
-    if cycles.lines:
-        stages += [dataclasses.replace(varied, epochs=cycles.lines, loss=LINES)]
-    beside = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(stages))]
-    folders, steps, seed = [*beside, config.out], 0, config.seed
-    for place, (stage, out) in enumerate(zip(stages, folders, strict=True)):
-        if stage is None:
-            write_mean(folders[place - 2] / WEIGHTS, folders[place - 1] / WEIGHTS, dataclasses.replace(config, out=out))
-            continue
-        cycle = dataclasses.replace(stage, out=out, seed=seed)
-        if place:
-            cycle = dataclasses.replace(cycle, start=folders[place - 1], learning_rate=AGAIN, params=PARAMETERS)
-        steps, seed = steps + training.run(cycle), seed + 1
+    every = [*epochs, *([camera_epochs] if camera_epochs else [])]
+    folders = [config.out.with_name(f"{config.out.name}-{number}") for number in range(1, len(every) + 1)]
+    if not camera_epochs:
+        folders[-1] = config.out
+    steps = 0
+    for number, (out, many) in enumerate(zip(folders, every, strict=True)):
+        cycle = dataclasses.replace(config, out=out, epochs=many, seed=config.seed + number)
+        if number:
+            cycle = dataclasses.replace(cycle, start=folders[number - 1], learning_rate=AGAIN, params=PARAMETERS)
+        if number == len(epochs):
+            cycle = dataclasses.replace(cycle, augmentation=dataclasses.replace(config.augmentation, camera=True))
+        steps += training.run(cycle)
+    if camera_epochs:
+        write_mean(folders[-2] / WEIGHTS, folders[-1] / WEIGHTS, config)
     return steps
 
 
