@@ -13,6 +13,7 @@ from pathlib import Path
 
 from studies import recipe
 
+from geseg.errors import GesegError
 from geseg.model.modelheader import read_header
 from geseg.steps import export, prepare
 from geseg.steps.runfolder import ONNX, WEIGHTS
@@ -20,7 +21,7 @@ from geseg.steps.trainconfig import TrainConfig
 
 
 def main() -> None:
-    """Prepare, train, export; what is there already is used."""
+    """Read the command line, and do what is not there already."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sources", nargs="+", type=Path, help="folders of data sets, in the order above")
     parser.add_argument("-o", "--out", type=Path, default=Path("weights"), help="run folder to write")
@@ -28,6 +29,14 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, nargs="+", default=[8, 4], help="of each cycle (default: 8 4)")
     parser.add_argument("--camera-epochs", type=int, default=4, help="of one that varies the camera (default: 4)")
     words = parser.parse_args()
+    try:
+        train(words)
+    except GesegError as error:
+        parser.exit(1, f"geseg: {error}\n")
+
+
+def train(words: argparse.Namespace) -> None:
+    """Prepare, train, export."""
     patches = words.out.with_name(f"{words.out.name}.h5")
     if not patches.exists():
         prepare.run(

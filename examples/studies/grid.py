@@ -50,7 +50,7 @@ def in_order(cells: Iterable[Cell], lead: Sequence[str]) -> list[Cell]:
     """
     cells = list(cells)
     amounts = sorted({cell.amount for cell in cells} - {0})  # what learns from nothing is scored in no time
-    key = {amounts[0], amounts[len(amounts) // 2], amounts[-1]}
+    key = {amounts[0], amounts[len(amounts) // 2], amounts[-1]} if amounts else set()
 
     def stage(cell: Cell) -> int:
         if cell.net in LAST:

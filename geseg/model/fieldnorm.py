@@ -35,12 +35,12 @@ class _SharedNorm(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised `x`, and the mean and (biased) variance of each field."""
         per = x.shape[1] // len(weight)
-        channel_mean, channel_var = (
-            t.view(-1, per) for t in torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
-        )
+        kept = weight.new_zeros(2, x.shape[1])  # of the type of the weights: without any, a CPU measures in that of x
+        measured = torch.ops.aten.batch_norm_update_stats(x, *kept, 0.0)
+        channel_mean, channel_var = (t.view(-1, per) for t in measured)
         mean = over_processes(channel_mean.mean(1))
         var = over_processes((channel_var + (channel_mean - mean[:, None]).square()).mean(1))
-        m, v, w, b = (t.to(mean.dtype).repeat_interleave(per) for t in (mean, var, weight, bias))
+        m, v, w, b = (t.repeat_interleave(per) for t in (mean, var, weight, bias))
         ctx.save_for_backward(x, m, v, w)
         ctx.per, ctx.eps, ctx.over_processes = per, eps, over_processes
         ctx.mark_non_differentiable(mean, var)

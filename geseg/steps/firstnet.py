@@ -7,9 +7,9 @@ from geseg.errors import ConfigError
 from geseg.model import modelfile
 from geseg.model.group import Group
 from geseg.model.modelheader import ModelHeader
-from geseg.model.unet import UNet, build, find_widths
+from geseg.model.unet import UNet, build, find_widths, parameters_of
 from geseg.steps.models import find_weights
-from geseg.steps.trainconfig import PARAMETERS, TrainConfig
+from geseg.steps.trainconfig import MOST_PARAMETERS, PARAMETERS, TrainConfig
 
 
 def first_net(config: TrainConfig) -> tuple[UNet, ModelHeader | None]:
@@ -21,7 +21,10 @@ def first_net(config: TrainConfig) -> tuple[UNet, ModelHeader | None]:
     """
     if config.start is None:
         group = Group.parse(config.group)
-        return build(group, config.widths or find_widths(group, config.params)), None
+        widths = config.widths or find_widths(group, config.params)
+        if (learned := parameters_of(group, widths)) > MOST_PARAMETERS:
+            raise ConfigError(f"widths {widths} have {learned:,} parameters; expected {MOST_PARAMETERS:,} at most")
+        return build(group, widths), None
     path = find_weights(config.start)
     if path.suffix == ".onnx":
         raise ConfigError(f"{path} cannot be trained; expected a run folder or a .safetensors file")

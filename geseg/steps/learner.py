@@ -46,6 +46,8 @@ class Progress:
     """A row per epoch, for the learning curve."""
     losses: list[float] = field(default_factory=list)
     """Of the steps of the epoch that was going on; an epoch that is killed begins anew, one that is stopped goes on."""
+    learning_rate: float = 0.0
+    """Of the last step."""
     spent: float = 0.0
     """Seconds of that epoch."""
     judging: float = 0.0
@@ -60,7 +62,7 @@ class Progress:
         """Whether weights of this validation Dice are to be kept: without validation images the last ones are."""
         return dice > self.best_dice or math.isnan(dice)
 
-    def advance(self, dice: float, learning_rate: float, batch_size: int) -> None:
+    def advance(self, dice: float, batch_size: int) -> None:
         """Note the end of the epoch that is going on."""
         loss = math.fsum(self.losses) / len(self.losses)
         self.epoch += 1
@@ -70,7 +72,7 @@ class Progress:
         self.last_dice = dice
         if self.would_be_best(dice):
             self.best_dice, self.best_epoch = dice, self.epoch
-        row = {"epoch": self.epoch, "loss": loss, "val_dice": dice, "learning_rate": learning_rate}
+        row = {"epoch": self.epoch, "loss": loss, "val_dice": dice, "learning_rate": self.learning_rate}
         self.curve.append(row | {"seconds": self.seconds})
 
 
@@ -88,7 +90,6 @@ class Learner:
         """The net with averaged weights: the one to validate and to keep."""
         self.layout = torch.contiguous_format if self.kernel else torch.channels_last
         self.peak = learning_rate
-        self.learning_rate = 0.0
         self.optimiser = torch.optim.AdamW(self.net.parameters(), learning_rate, weight_decay=WEIGHT_DECAY)
         self.steps = 0
         self.progress = Progress()
@@ -99,9 +100,9 @@ class Learner:
             return self._step(image, label, fov, done)
 
     def _step(self, image: Tensor, label: Tensor, fov: Tensor, done: float) -> float:
-        self.learning_rate = self.peak * schedule(done)
+        self.progress.learning_rate = self.peak * schedule(done)
         for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate
+            group["lr"] = self.progress.learning_rate
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
             logits = self.net(image.contiguous(memory_format=self.layout))
         loss = self.loss(logits.to(label.dtype), label, fov)

@@ -123,7 +123,7 @@ class _Run:
             raise StoppedError(f"{self.out} keeps what was learned up to {where}")
         dice, header = judged
         progress.spent, progress.judging = self.ranks.agree(progress.spent, progress.judging)
-        progress.advance(dice, learner.learning_rate, self.config.batch_size)
+        progress.advance(dice, self.config.batch_size)
         if not self.ranks.first:
             return
         if header is not None:
@@ -134,6 +134,8 @@ class _Run:
     def _learn(self, track: Track, watch: Watch, stop: Stop) -> bool:
         """Take the steps of an epoch that are left; False if it was stopped."""
         learner, progress, begun = self.learner, self.learner.progress, len(self.learner.progress.losses)
+        if begun and self.ranks.agree(self._done())[0] >= 1:
+            return True  # it was stopped in the validation at the end of its minutes
         visits = batches.order(self.indices, self.per_epoch, self.config.seed, progress.epoch + 1)
         left = visits[begun * self.config.batch_size :]
         raws = batches.batches(self.reader, left, self.config.batch_size, learner.device, self.share)
@@ -203,9 +205,12 @@ class _Run:
             except StoppedError:
                 ended = True
         stopped, dice = self.ranks.agree(ended, dice if self.validates else -1.0)
-        progress.judging = time.monotonic() - start
-        progress.spent += progress.judging
-        return None if stopped else (dice if self.validates else math.nan, header)
+        seconds = time.monotonic() - start
+        progress.spent += seconds
+        if stopped:
+            return None
+        progress.judging = seconds
+        return dice if self.validates else math.nan, header
 
     def _keep(self) -> None:
         """Write the learning curve, and last the state: a run that is killed before it repeats the epoch."""

@@ -60,6 +60,8 @@ class TrainConfig:
             raise ConfigError(f"fraction is {self.fraction}; expected more than 0 and at most 1, such as 0.25")
         if not 0 < self.params <= MOST_PARAMETERS:
             raise ConfigError(f"params is {self.params:,}; expected 1 to {MOST_PARAMETERS:,}, such as 62,500")
+        if not 0 <= self.seed < 2**64:
+            raise ConfigError(f"seed is {self.seed}; expected 0 to {2**64 - 1:,}")
         if self.loss not in LOSSES:
             raise ConfigError(f"loss {self.loss!r} is not known; choose one of {', '.join(LOSSES)}")
         if self.resume and self.overwrite:

@@ -15,7 +15,7 @@ def moment(done: int = 20, minutes_left: float = 12.0, dice: float = 0.7) -> Mom
     progress = Progress(seconds=60.0)
     for value in (dice - 0.1, dice, dice - 0.02):
         progress.losses = [0.9, 0.7]
-        progress.advance(value, 0.01, batch_size=8)
+        progress.advance(value, batch_size=8)
     progress.losses = [2.0] * (done - 1) + [1.0] if done else []
     return Moment(
         description="d4 of widths 4,7,12,20 (61,482 parameters) on cpu in bf16",

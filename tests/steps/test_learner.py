@@ -54,7 +54,7 @@ def test_resuming_gives_the_same_weights_bit_for_bit(tmp_path: Path) -> None:
     for step in range(3):
         first.step(*batch(step), done=step / 6)
     first.progress.losses, first.progress.spent = [0.5, 0.3], 2.0
-    first.progress.advance(0.7, 1e-3, batch_size=4)
+    first.progress.advance(0.7, batch_size=4)
     first.progress.losses, first.progress.spent = [0.25], 0.5
     first.save(tmp_path / "state", '{"run": 1}')
     second = learner()

@@ -14,7 +14,16 @@ import torch
 
 from geseg.data import patchfile
 from geseg.data.patchfile import PatchFile
-from geseg.errors import ConfigError, DataError, DeviceError, DivergedError, GesegError, OutputError, PatchFileError
+from geseg.errors import (
+    ConfigError,
+    DataError,
+    DeviceError,
+    DivergedError,
+    GesegError,
+    OutputError,
+    PatchFileError,
+    StoppedError,
+)
 from geseg.files import sha256
 from geseg.model import modelfile
 from geseg.model.modelheader import read_header
@@ -26,7 +35,7 @@ from geseg.steps.prepare import PrepareConfig
 from geseg.steps.prepare import run as prepare
 from geseg.steps.train import choose_patches, run
 from geseg.steps.trainconfig import Moment, TrainConfig
-from geseg.steps.validation import Validation
+from geseg.steps.validation import Score, Validation
 
 
 @pytest.fixture
@@ -93,6 +102,63 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(config: TrainConfig, 
         found = safetensors.torch.load_file(tmp_path / "stopped" / name)
         assert expected.keys() == found.keys()
         assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
+@pytest.fixture
+def steps_until_stopped(monkeypatch: pytest.MonkeyPatch) -> Callable[[TrainConfig, float], int]:
+    """Trains until the first validation from a share of the training on, which is stopped; how many steps that took."""
+
+    def train_until(config: TrainConfig, share: float) -> int:
+        shares: list[float] = []
+        step = Learner.step
+
+        def noting(of: Learner, *batch: torch.Tensor, done: float) -> float:
+            shares.append(done)
+            return step(of, *batch, done=done)
+
+        def stopping(of: Validation, *arguments: object) -> Score:
+            if shares[-1] >= share:
+                raise StoppedError("it was stopped")
+            return score(of, *arguments)  # type: ignore[arg-type]
+
+        score = Validation.score
+        with monkeypatch.context() as patched:
+            patched.setattr(Learner, "step", noting)
+            patched.setattr(Validation, "score", stopping)
+            with pytest.raises(StoppedError):
+                run(config)
+        return len(shares)
+
+    return train_until
+
+
+def rows_of(config: TrainConfig) -> list[dict[str, str]]:
+    assert config.out is not None
+    return list(csv.DictReader((config.out / "metrics.csv").read_text().splitlines()))
+
+
+def test_a_run_that_was_stopped_in_a_validation_has_the_same_curve(
+    config: TrainConfig, tmp_path: Path, steps_until_stopped: Callable[[TrainConfig, float], int]
+) -> None:
+    run(config)
+    stopped = dataclasses.replace(config, out=tmp_path / "stopped")
+    assert steps_until_stopped(stopped, 0.5) == 16
+    run(dataclasses.replace(stopped, resume=True))
+    names = ("epoch", "loss", "val_dice", "learning_rate")
+    curves = [[[row[name] for name in names] for row in rows_of(of)] for of in (config, stopped)]
+    assert curves[0] == curves[1]
+
+
+def test_a_run_that_was_stopped_in_the_validation_at_the_end_of_its_minutes_takes_no_other_step(
+    config: TrainConfig,
+    steps_until_stopped: Callable[[TrainConfig, float], int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = dataclasses.replace(config, epochs=10_000, patience=10_000, minutes=0.04)
+    steps_until_stopped(config, 1.0)
+    monkeypatch.setattr(Learner, "step", None)
+    run(dataclasses.replace(config, resume=True))
+    assert float(rows_of(config)[-1]["learning_rate"]) < 1e-4
 
 
 def test_a_run_is_not_overwritten_unless_asked(config: TrainConfig) -> None:
@@ -348,6 +414,12 @@ def test_too_few_patches_for_a_batch(config: TrainConfig) -> None:
         ({"fraction": 25.0}, ConfigError, "fraction is 25.0"),
         ({"params": 2_000_000_000}, ConfigError, "params is 2,000,000,000; expected 1 to 100,000,000"),
         ({"params": 0}, ConfigError, "params is 0; expected 1 to"),
+        (
+            {"widths": (200_000, 200_000)},
+            ConfigError,
+            r"widths \(200000, 200000\) have .* expected 100,000,000 at most",
+        ),
+        ({"seed": 10**20}, ConfigError, "seed is 100000000000000000000; expected 0 to 18,446,744,073,709,551,615"),
         ({"group": "d3"}, ConfigError, "group 'd3' is not known"),
         ({"loss": "focal"}, ConfigError, "loss 'focal' is not known; choose one of dice"),
         ({"resume": True, "overwrite": True}, ConfigError, "choose one"),
