@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,17 @@ def test_a_name_that_begins_with_another(tmp_path: Path) -> None:
     assert maskfolder.pair(maps, [one, two], [one, two]) == {two: tmp_path / "eye_2_prob.png"}
     with pytest.raises(DataError, match="none is named like a photograph, such as eye"):
         maskfolder.pair(maps, [one], [one, two])
+
+
+def test_names_that_repeat_from_folder_to_folder(tmp_path: Path) -> None:
+    """A list has the folders of an image in its id, and predict --recursive writes its mask into such folders."""
+    ids = ("left", "1/left", "2/left", "2/right", "0/1/left")
+    known = [dataclasses.replace(photographs(Path(i).name)[0], id=i) for i in ids]
+    for end in (".png", "_prob.tif"):
+        maps = folder(tmp_path / end, *(f"{i}{end}" for i in ids))
+        assert pair(maps, known) == {p: maps / f"{p.id}{end}" for p in known}
+    flat = folder(tmp_path / "flat", "right.png")
+    assert pair(flat, known) == {known[3]: flat / "right.png"}
 
 
 def test_a_photograph_without_a_file_is_left_out(tmp_path: Path) -> None:
