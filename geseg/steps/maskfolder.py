@@ -55,8 +55,7 @@ def pair(folder: Path, photographs: Sequence[Photograph], known: Sequence[Photog
             raise DataError(f"{found[0]} and {found[1]} both belong to photograph {photograph.stem}: keep one of them")
         for path in found:
             if path in owners:
-                both = " and ".join(f"{p.dataset}/{p.id}" for p in (owners[path], photograph))
-                raise DataError(f"{path} could belong to {both}: score the maps of each data set by themselves")
+                raise _shared(path, owners[path], photograph)
             owners[path] = photograph
             pairs[photograph] = path
     if not pairs:
@@ -65,6 +64,14 @@ def pair(folder: Path, photographs: Sequence[Photograph], known: Sequence[Photog
             "rename the files"
         )
     return pairs
+
+
+def _shared(path: Path, one: Photograph, other: Photograph) -> DataError:
+    """What to do about a file that two photographs could have."""
+    advice = "score the maps of each data set by themselves"
+    if one.dataset == other.dataset and one.split != other.split:
+        advice = f"say which with --split {one.split} or --split {other.split}"
+    return DataError(f"{path} could belong to {one.dataset}/{one.id} and {other.dataset}/{other.id}: {advice}")
 
 
 def _names(photograph: Photograph) -> tuple[str, ...]:
