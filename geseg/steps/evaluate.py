@@ -1,7 +1,6 @@
 """Eval: a model, or masks of any origin, to figures on whole photographs."""
 
-import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,13 +8,13 @@ from geseg.data.patchfile import SampleRecord, WholeImage
 from geseg.errors import ConfigError
 from geseg.files import check_writable, refuse_to_overwrite
 from geseg.progress import Track, never, silent
-from geseg.steps import maskfolder, models, moving, pipeline, seen
+from geseg.steps import evalnotes, maskfolder, models, moving, pipeline
 from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_figures
 from geseg.steps.maps import Maps, of_files, of_model
 from geseg.steps.moving import Moved
 from geseg.steps.report import page
 from geseg.steps.report.plates import Album
-from geseg.steps.scores import ImageScore, Map, Row, Scores, Tally, tally
+from geseg.steps.scores import Map, Row, Scores, Tally, tally
 from geseg.steps.truths import Photograph, Truths, open_truths
 
 __all__ = ["EvalConfig", "EvalResult", "run"]
@@ -55,7 +54,12 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         summaries=scores.summaries(),
         moved=moved,
         beside=beside,
-        notes=(*maps.notes, *_seen(opened, records, truths), *_undefined(scores.images)),
+        notes=(
+            *maps.notes,
+            *evalnotes.describe_seen(opened, records, truths.people),
+            *evalnotes.describe_writers(maps, records, truths.people),
+            *evalnotes.describe_undefined(scores.images),
+        ),
         report=place,
     )
     if config.csv is not None:
@@ -108,12 +112,6 @@ def _move(
     return moved, Beside(other.path, other.device, moving.run(other, maps.photographs, track))
 
 
-def _seen(opened: dict[str, Path], records: Sequence[SampleRecord], truths: Truths) -> Iterator[str]:
-    """What the models, by the beginning of their lines, have seen of these images."""
-    for whose, model in opened.items():
-        yield from (whose + note for note in seen.notes(model, records, truths.people))
-
-
 def _protocol(truths: Truths, photographs: tuple[Photograph, ...]) -> str:
     """What the figures are of, in one sentence."""
     counts: dict[str, int] = {}
@@ -125,14 +123,3 @@ def _protocol(truths: Truths, photographs: tuple[Photograph, ...]) -> str:
         for name, count in counts.items()
     ]
     return f"{', '.join(sets)}, at their own resolution, against the first observer"
-
-
-def _undefined(images: list[ImageScore]) -> Iterator[str]:
-    """Lines about figures of the maps that are undefined for some images, as their means are then undefined, too."""
-    where: dict[tuple[str, ...], list[str]] = {}
-    for name in next(iter(images[0].rows.values())):
-        hit = [i for i in images if any(math.isnan(f[name]) for row, f in i.rows.items() if row.by == "model")]
-        where.setdefault(tuple(f"{image.dataset}/{image.id}" for image in hit), []).append(name)
-    for hits, names in where.items():
-        if hits:
-            yield f"undefined (nan) for {len(hits)} of {len(images)} images, first {hits[0]}: {', '.join(names)}"
