@@ -34,12 +34,10 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     maps = _open_maps(config, truths)
     other = None if config.beside is None else models.load(config.beside, device=config.device, turns=config.turns)
     scores, records, album = Scores(), list[SampleRecord](), Album(len(maps.photographs), maps.at)
-    with closing(_count_all(maps)) as counted:
-        for whole, probability, tallies in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
-            records.append(whole.record)
-            scores.add(whole.record.dataset, whole.record.id, tallies)
-            if place is not None:
-                album.add(whole, probability)
+    with closing(_count_all(maps, None if place is None else album)) as counted:
+        for record, tallies in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
+            records.append(record)
+            scores.add(record.dataset, record.id, tallies)
     moved, beside = _move(config, maps, other, track)
     opened = {"": maps.path} if maps.model is not None else {}
     opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
@@ -69,15 +67,17 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     return result
 
 
-def _count_all(maps: Maps) -> Generator[tuple[WholeImage, Map, dict[Row, Tally]], None, None]:
-    """Each photograph with its map and what was counted of it, while the net works on the next ones."""
+def _count_all(maps: Maps, album: Album | None) -> Generator[tuple[SampleRecord, dict[Row, Tally]], None, None]:
+    """What was counted of each photograph, and its pictures into the album, while the net works on the next ones."""
 
     def segment(read: tuple[Photograph, WholeImage]) -> tuple[WholeImage, Map]:
         photograph, whole = read
         return whole, maps.map_of(photograph, whole)
 
-    def count(segmented: tuple[WholeImage, Map]) -> tuple[WholeImage, Map, dict[Row, Tally]]:
-        return *segmented, tally(*segmented, maps.thresholds)
+    def count(segmented: tuple[WholeImage, Map]) -> tuple[SampleRecord, dict[Row, Tally]]:
+        if album is not None:
+            album.add(*segmented)
+        return segmented[0].record, tally(*segmented, maps.thresholds)
 
     return pipeline.overlap(maps.photographs, lambda photograph: (photograph, photograph.read()), segment, count, never)
 
