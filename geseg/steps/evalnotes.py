@@ -4,26 +4,45 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from geseg.data.patchfile import SampleRecord
+import numpy as np
+
+from geseg.data.patchfile import SampleRecord, WholeImage
 from geseg.files import sha256
 from geseg.steps import origin, seen
+from geseg.steps.evalresult import Beside
 from geseg.steps.maps import Maps
 from geseg.steps.models import FOLDER, SHIPPED
-from geseg.steps.preparenotes import many
+from geseg.steps.preparenotes import many, named
 from geseg.steps.runfolder import WEIGHTS
-from geseg.steps.scores import ImageScore
+from geseg.steps.scores import ImageScore, Map
+from geseg.steps.sources import MOST_LABELLED
+
+DOUBTS = {
+    "inverted": (
+        f"more than {MOST_LABELLED:.0%} of the field of view is vessel",
+        "expected white vessels on black: are they inverted?",
+    ),
+    "classes": (
+        "no pixel of the field of view reaches 0.5",
+        "expected probabilities, or 255 where there is a vessel: are these numbers of classes?",
+    ),
+}
+"""What is seen of such a map, and what may be behind it."""
 
 
 def describe_seen(
-    opened: Mapping[str, Path], records: Sequence[SampleRecord], people: Mapping[str, str]
+    maps: Maps, beside: Beside | None, records: Sequence[SampleRecord], people: Mapping[str, str]
 ) -> Iterator[str]:
-    """What the models, by the beginning of their lines, have seen of these images."""
+    """What the model, the one beside it, or the weights that files were made with, have seen of these images."""
+    opened = {"": maps.path} if maps.model is not None else {}
+    opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
     for whose, model in opened.items():
         yield from (whose + note for note in seen.notes(model, records, people))
+    yield from _describe_writers(maps, records, people)
 
 
-def describe_writers(maps: Maps, records: Sequence[SampleRecord], people: Mapping[str, str]) -> Iterator[str]:
-    """What the weights have seen that `geseg predict` wrote these files with; files of other tools name none."""
+def _describe_writers(maps: Maps, records: Sequence[SampleRecord], people: Mapping[str, str]) -> Iterator[str]:
+    """The same of the weights that `geseg predict` wrote files with; those of other tools name none."""
     written: dict[str, list[SampleRecord]] = {}
     for photograph, record in zip(maps.photographs, records, strict=True):
         if photograph in maps.files and (weights := _weights_of(maps.files[photograph])):
@@ -31,7 +50,7 @@ def describe_writers(maps: Maps, records: Sequence[SampleRecord], people: Mappin
     shipped = FOLDER / WEIGHTS
     for weights, theirs in written.items():
         if weights == sha256(shipped):
-            yield from describe_seen({f"maps of {SHIPPED}: ": shipped}, theirs, people)
+            yield from (f"maps of {SHIPPED}: {note}" for note in seen.notes(shipped, theirs, people))
         else:
             yield (
                 f"{many(len(theirs), 'map')} made with the weights {weights}, which may have seen these images: score "
@@ -46,6 +65,22 @@ def _weights_of(path: Path) -> str | None:
     except OSError:  # it was there when it was scored
         return None
     return str(header.origin.model_sha256) if header else None  # a stranger may have put anything there
+
+
+def doubt(whole: WholeImage, probability: Map) -> str:
+    """Why a map is hardly one of vessels, as one of `DOUBTS`; "" if nothing speaks against it."""
+    inside = probability[whole.fov]
+    if np.sum(inside >= 0.5) > MOST_LABELLED * inside.size:
+        return "inverted"
+    return "classes" if 0 < inside.max(initial=0) < 0.5 else ""
+
+
+def describe_doubts(records: Sequence[SampleRecord], doubts: Sequence[str]) -> Iterator[str]:
+    """Lines about maps that are scored, but hardly mean what they are scored as."""
+    for name, (fault, question) in DOUBTS.items():
+        hits = [record for record, about in zip(records, doubts, strict=True) if about == name]
+        if hits:
+            yield f"{fault} in {len(hits)} of {many(len(records), 'map')}, first that of {named(hits[0])}; {question}"
 
 
 def describe_undefined(images: Sequence[ImageScore]) -> Iterator[str]:

@@ -33,14 +33,14 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)
     other = None if config.beside is None else models.load(config.beside, device=config.device, turns=config.turns)
-    scores, records, album = Scores(), list[SampleRecord](), Album(len(maps.photographs), maps.at)
+    scores, records, doubts = Scores(), list[SampleRecord](), list[str]()
+    album = Album(len(maps.photographs), maps.at)
     with closing(_count_all(maps, None if place is None else album)) as counted:
-        for record, tallies in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
+        for record, tallies, doubt in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
             records.append(record)
+            doubts.append(doubt)
             scores.add(record.dataset, record.id, tallies)
     moved, beside = _move(config, maps, other, track)
-    opened = {"": maps.path} if maps.model is not None else {}
-    opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
     result = EvalResult(
         model=maps.path,
         made_by=maps.made_by,
@@ -54,8 +54,8 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         beside=beside,
         notes=(
             *maps.notes,
-            *evalnotes.describe_seen(opened, records, truths.people),
-            *evalnotes.describe_writers(maps, records, truths.people),
+            *evalnotes.describe_seen(maps, beside, records, truths.people),
+            *evalnotes.describe_doubts(records, doubts),
             *evalnotes.describe_undefined(scores.images),
         ),
         report=place,
@@ -67,17 +67,22 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     return result
 
 
-def _count_all(maps: Maps, album: Album | None) -> Generator[tuple[SampleRecord, dict[Row, Tally]], None, None]:
-    """What was counted of each photograph, and its pictures into the album, while the net works on the next ones."""
+Counted = tuple[SampleRecord, dict[Row, Tally], str]
+"""A photograph, what was counted of its map, and what speaks against that, as `evalnotes.doubt` has it."""
+
+
+def _count_all(maps: Maps, album: Album | None) -> Generator[Counted, None, None]:
+    """Count each photograph, and put its pictures into the album, while the net works on the next ones."""
 
     def segment(read: tuple[Photograph, WholeImage]) -> tuple[WholeImage, Map]:
         photograph, whole = read
         return whole, maps.map_of(photograph, whole)
 
-    def count(segmented: tuple[WholeImage, Map]) -> tuple[SampleRecord, dict[Row, Tally]]:
+    def count(segmented: tuple[WholeImage, Map]) -> Counted:
         if album is not None:
             album.add(*segmented)
-        return segmented[0].record, tally(*segmented, maps.thresholds)
+        doubt = evalnotes.doubt(*segmented) if maps.files else ""
+        return segmented[0].record, tally(*segmented, maps.thresholds), doubt
 
     return pipeline.overlap(maps.photographs, lambda photograph: (photograph, photograph.read()), segment, count, never)
 
