@@ -213,6 +213,18 @@ def test_zoom(browser: Browser, page: Path) -> None:
     assert browser.log("browser") == []
 
 
+def test_keys_go_on_after_a_picture_was_chosen(browser: Browser, page: Path) -> None:
+    """By its button, which the page replaces while it has the focus."""
+    chosen = "return document.querySelector('dialog img').alt.split(' ')[0]"
+    browser.open(page)
+    browser.click(".card:first-child [data-kind=photograph]")
+    browser.click("dialog .sort button:nth-child(2)")  # the label
+    for key, word in (("3", "probability"), ("1", "photograph"), ("4", "hits,")):
+        browser.press(key)
+        assert browser.run(chosen) == word
+    assert browser.run("return document.activeElement.textContent") == "overlay"
+
+
 def test_rows_of_the_chart_lead_to_their_photographs(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.run(
