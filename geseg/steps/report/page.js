@@ -107,6 +107,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const number = "1234".indexOf(event.key);
     const magnified = step && event.key.startsWith("Arrow"); // arrows then move the picture
+    if (magnified) stage.focus(); // from the button that magnified
     if (number >= 0) { place = number; show(); }
     else if (keys[event.key] && !magnified) { actions[keys[event.key]](); event.preventDefault(); }
   });
