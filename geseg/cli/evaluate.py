@@ -122,7 +122,7 @@ def _print_summary(result: "EvalResult", dataset: str) -> None:
         rows = [
             line
             for row, summary in result.summaries[dataset].items()
-            if row.region == region and not (row.at == "fixed" and result.thresholds["fixed"] == 0.5)  # said already
+            if row.region == region and not result.repeats(row.at)
             for line in (
                 [_title(result, row, summary.images), *_cells(summary.mean)],
                 ["  std", *_cells(summary.std)],

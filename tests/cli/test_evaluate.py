@@ -50,8 +50,11 @@ def test_a_threshold_of_one_half_is_said_once(
     """In each of the two regions."""
     net, header = modelfile.load(run_folder / "model.safetensors")
     modelfile.save(net, dataclasses.replace(header, threshold=threshold), tmp_path / "m.safetensors")
-    _, stdout, _ = invoke("eval", tmp_path / "m.safetensors", patch_file, "-q")
+    _, stdout, _ = invoke("eval", tmp_path / "m.safetensors", patch_file, "-q", "--report", tmp_path / "r")
     assert stdout.count("mean at") == rows
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert page.count("model, threshold") == rows
+    assert page.count(": 1 − specificity ") == len(re.findall(r"</svg>threshold ", page)) - 1 == rows / 2
     assert f"; {threshold:g} is the threshold in the model's file" in stdout
 
 

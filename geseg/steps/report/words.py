@@ -57,9 +57,10 @@ def number(value: float) -> str:
 
 
 def threshold_words(result: EvalResult) -> dict[str, str]:
-    """What each threshold is, by its name."""
+    """What each threshold is, by its name; one that has two names is told once."""
     fixed = "{:g}, fixed beforehand on the validation images of the model"
-    return {at: (fixed if at == "fixed" else "{:g}").format(value) for at, value in result.thresholds.items()}
+    told = {at: value for at, value in result.thresholds.items() if not result.repeats(at)}
+    return {at: (fixed if at == "fixed" else "{:g}").format(value) for at, value in told.items()}
 
 
 def title(result: EvalResult) -> str:
@@ -137,7 +138,7 @@ def _region(result: EvalResult, dataset: str, region: Region) -> Iterator[str]:
     head = element("th", words[0].upper() + words[1:], colspan=len(FIGURES) + 1, scope="rowgroup")
     yield element("tr", head, class_="region")
     for row, summary in result.summaries[dataset].items():
-        if row.region == region:
+        if row.region == region and not result.repeats(row.at):
             yield element("tr", _head(result, row, summary) + _cells(summary.mean, summary.std, summary.images))
             pooled = element("th", "all pixels as of one image", scope="row")
             yield element("tr", pooled + _cells(summary.pooled, None, 1), class_="pooled")
