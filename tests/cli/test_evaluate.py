@@ -58,6 +58,22 @@ def test_a_threshold_of_one_half_is_said_once(
     assert f"; {threshold:g} is the threshold in the model's file" in stdout
 
 
+def test_a_second_observer_of_one_of_two_data_sets(
+    run_folder: Path, known_dataset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Has drawn all images of that set, which needs no words, and a part of all."""
+    sources, patches = map(known_dataset, ("drive", "fives")), ("--patch-size", 32, "-o", tmp_path / "p.h5", "-q")
+    assert invoke("prepare", *sources, *patches)[0] == 0
+    _, stdout, _ = invoke("eval", run_folder, tmp_path / "p.h5", "-q", "--report", tmp_path / "r")
+    assert re.findall(r"^(?:(?:drive|fives|all sets), \w+|second observer(?: \(.*\))?)", stdout, re.MULTILINE) == [
+        *("drive, inside", "second observer", "drive, on", "second observer"),
+        *("fives, inside", "fives, on", "all sets, inside", "second observer (2 images)"),
+        *("all sets, on", "second observer (2 images)"),
+    ]
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert page.count(">second observer</th>") == page.count(">second observer (2 images)</th>") == 2
+
+
 def test_names_that_are_no_text_or_look_like_markup(make_generic: Callable[..., Path], tmp_path: Path) -> None:
     """Every line fits a strict terminal, and the table a program; brackets are no markup."""
     stems = (os.fsdecode(b"\xff"), "scan[od]")

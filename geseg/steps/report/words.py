@@ -139,17 +139,16 @@ def _region(result: EvalResult, dataset: str, region: Region) -> Iterator[str]:
     yield element("tr", head, class_="region")
     for row, summary in result.summaries[dataset].items():
         if row.region == region and not result.repeats(row.at):
-            yield element("tr", _head(result, row, summary) + _cells(summary.mean, summary.std, summary.images))
+            yield element("tr", _head(result, dataset, row) + _cells(summary.mean, summary.std, summary.images))
             pooled = element("th", "all pixels as of one image", scope="row")
             yield element("tr", pooled + _cells(summary.pooled, None, 1), class_="pooled")
 
 
-def _head(result: EvalResult, row: Row, summary: Summary) -> str:
+def _head(result: EvalResult, dataset: str, row: Row) -> str:
     if row.by == "model":
         who = "masks" if result.made_by == "files" else "model"
         return element("th", f"{who}, threshold {text(threshold_words(result)[row.at])}", scope="row")
-    few = "" if summary.images == len(result.images) else f" ({summary.images} images)"
-    return element("th", f"second observer{few}", scope="row", class_="human")
+    return element("th", f"second observer{result.how_few(dataset, row)}", scope="row", class_="human")
 
 
 def _cells(figures: Figures, spread: Figures | None, images: int) -> str:
