@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from geseg.cli.app import app
+from geseg.cli.console import print_table
+from geseg.cli.evaluate import SHORT
 from geseg.model import modelfile
 
 
@@ -72,6 +74,22 @@ def test_a_second_observer_of_one_of_two_data_sets(
     ]
     page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
     assert page.count(">second observer</th>") == page.count(">second observer (2 images)</th>") == 2
+
+
+def test_long_names_are_folded_and_figures_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal of 80 columns; the ids of a list are paths."""
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    name = "eyes/patients/somebody/visit-2/left"
+    print_table(["image, at 0.5", *SHORT.values()], [[name, *[".8123"] * 9], ["  std", *[".0123"] * 9]])
+    head, *lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert head.split()[-9:] == list(SHORT.values())
+    assert "\n".join(lines).count(".8123") == "\n".join(lines).count(".0123") == 9
+    assert "".join(line.partition(".8123")[0].strip() for line in lines[:2]) == name
+    assert any(line.startswith("  std ") for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_names_that_are_no_text_or_look_like_markup(make_generic: Callable[..., Path], tmp_path: Path) -> None:
