@@ -264,6 +264,14 @@ def test_rows_of_the_chart_lead_to_their_photographs(browser: Browser, page: Pat
     assert target == browser.run(NAMES)[0]
 
 
+def test_headings_are_printed_with_what_they_head(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.command("Emulation.setEmulatedMedia", {"media": "print"})
+    breaks = browser.run("return [...document.querySelectorAll('main h2')].map(h => getComputedStyle(h).breakAfter)")
+    browser.command("Emulation.setEmulatedMedia", {"media": ""})
+    assert set(breaks) == {"avoid"}
+
+
 @pytest.mark.parametrize("width", [320, 1200])
 def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: int) -> None:
     browser.open(page)
