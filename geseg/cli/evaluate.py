@@ -122,9 +122,9 @@ def _print_summary(result: "EvalResult", dataset: str) -> None:
         rows = [
             line
             for row, summary in result.summaries[dataset].items()
-            if row.region == region and not (row.at == "fixed" and result.thresholds["fixed"] == 0.5)  # said already
+            if row.region == region and not result.repeats(row.at)
             for line in (
-                [_title(result, row, summary.images), *_cells(summary.mean)],
+                [_title(result, dataset, row), *_cells(summary.mean)],
                 ["  std", *_cells(summary.std)],
                 ["  pooled", *_cells(summary.pooled)],
             )
@@ -133,10 +133,10 @@ def _print_summary(result: "EvalResult", dataset: str) -> None:
         print_table(["", *SHORT.values()], rows)
 
 
-def _title(result: "EvalResult", row: "Row", images: int) -> str:
+def _title(result: "EvalResult", dataset: str, row: "Row") -> str:
     if row.by == "model":
         return f"mean at {result.thresholds[row.at]:g}"
-    return row.by if images == len(result.images) else f"{row.by} ({images} images)"
+    return row.by + result.how_few(dataset, row)
 
 
 def _print_moved(result: "EvalResult") -> None:

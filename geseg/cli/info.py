@@ -68,7 +68,8 @@ def _rows(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]
         if not isinstance(entries, (list, tuple)):
             yield title, f"{value:.6g}" if isinstance(value, float) else str(value)
         elif entries and all(isinstance(entry, str) and len(entry) == DIGEST for entry in entries):
-            yield title, f"{len(entries):,} files"
+            people = ".people." in title  # one for each photograph, and some for several
+            yield title, f"{len(set(entries)):,} people" if people else f"{len(entries):,} files"
         elif isinstance(value, dict) and len(entries) <= MOST_SHOWN:
             yield from _rows(value, f"{title}.")
         elif entries and all(isinstance(entry, dict) for entry in entries):

@@ -77,6 +77,16 @@ class EvalResult:
         """The name of the threshold that masks are made with: the model's own if it has one."""
         return "fixed" if "fixed" in self.thresholds else "0.5"
 
+    def repeats(self, at: str) -> bool:
+        """Whether the threshold of that name is that of the masks under another one: the model's own may be 0.5."""
+        return at != self.at and self.thresholds.get(at) == self.thresholds[self.at]
+
+    def how_few(self, dataset: str, row: Row) -> str:
+        """In brackets, how many images of a data set a row is of; "" if it is of all."""
+        images = self.summaries[dataset][row].images
+        every = self.summaries[dataset][Row("model", row.region, self.at)].images
+        return "" if images == every else f" ({images} images)"
+
     def as_json(self) -> dict[str, Any]:
         """All figures as plain values, one flat record per image or data set and row; an undefined one is None."""
         values: dict[str, Any] = {

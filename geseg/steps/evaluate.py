@@ -1,7 +1,6 @@
 """Eval: a model, or masks of any origin, to figures on whole photographs."""
 
-import math
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 
@@ -9,13 +8,13 @@ from geseg.data.patchfile import SampleRecord, WholeImage
 from geseg.errors import ConfigError
 from geseg.files import check_writable, refuse_to_overwrite
 from geseg.progress import Track, never, silent
-from geseg.steps import maskfolder, models, moving, pipeline, seen
+from geseg.steps import evalnotes, maskfolder, models, moving, pipeline
 from geseg.steps.evalresult import Beside, EvalConfig, EvalResult, write_figures
 from geseg.steps.maps import Maps, of_files, of_model
 from geseg.steps.moving import Moved
 from geseg.steps.report import page
 from geseg.steps.report.plates import Album
-from geseg.steps.scores import ImageScore, Map, Row, Scores, Tally, tally
+from geseg.steps.scores import Map, Row, Scores, Tally, tally
 from geseg.steps.truths import Photograph, Truths, open_truths
 
 __all__ = ["EvalConfig", "EvalResult", "run"]
@@ -34,16 +33,14 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     truths = open_truths(config.truths)
     maps = _open_maps(config, truths)
     other = None if config.beside is None else models.load(config.beside, device=config.device, turns=config.turns)
-    scores, records, album = Scores(), list[SampleRecord](), Album(len(maps.photographs), maps.at)
-    with closing(_count_all(maps)) as counted:
-        for whole, probability, tallies in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
-            records.append(whole.record)
-            scores.add(whole.record.dataset, whole.record.id, tallies)
-            if place is not None:
-                album.add(whole, probability)
+    scores, records, doubts = Scores(), list[SampleRecord](), list[str]()
+    album = Album(len(maps.photographs), maps.at)
+    with closing(_count_all(maps, None if place is None else album)) as counted:
+        for record, tallies, doubt in track(counted, f"eval on {maps.split} images", len(maps.photographs)):
+            records.append(record)
+            doubts.append(doubt)
+            scores.add(record.dataset, record.id, tallies)
     moved, beside = _move(config, maps, other, track)
-    opened = {"": maps.path} if maps.model is not None else {}
-    opened |= {} if beside is None else {f"{beside.model}: ": beside.model}
     result = EvalResult(
         model=maps.path,
         made_by=maps.made_by,
@@ -55,7 +52,12 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
         summaries=scores.summaries(),
         moved=moved,
         beside=beside,
-        notes=(*maps.notes, *_seen(opened, records, truths), *_undefined(scores.images)),
+        notes=(
+            *maps.notes,
+            *evalnotes.describe_seen(maps, beside, records, truths.people),
+            *evalnotes.describe_doubts(records, doubts),
+            *evalnotes.describe_undefined(scores.images),
+        ),
         report=place,
     )
     if config.csv is not None:
@@ -65,15 +67,22 @@ def run(config: EvalConfig, track: Track = silent) -> EvalResult:
     return result
 
 
-def _count_all(maps: Maps) -> Generator[tuple[WholeImage, Map, dict[Row, Tally]], None, None]:
-    """Each photograph with its map and what was counted of it, while the net works on the next ones."""
+Counted = tuple[SampleRecord, dict[Row, Tally], str]
+"""A photograph, what was counted of its map, and what speaks against that, as `evalnotes.doubt` has it."""
+
+
+def _count_all(maps: Maps, album: Album | None) -> Generator[Counted, None, None]:
+    """Count each photograph, and put its pictures into the album, while the net works on the next ones."""
 
     def segment(read: tuple[Photograph, WholeImage]) -> tuple[WholeImage, Map]:
         photograph, whole = read
         return whole, maps.map_of(photograph, whole)
 
-    def count(segmented: tuple[WholeImage, Map]) -> tuple[WholeImage, Map, dict[Row, Tally]]:
-        return *segmented, tally(*segmented, maps.thresholds)
+    def count(segmented: tuple[WholeImage, Map]) -> Counted:
+        if album is not None:
+            album.add(*segmented)
+        doubt = evalnotes.doubt(*segmented) if maps.files else ""
+        return segmented[0].record, tally(*segmented, maps.thresholds), doubt
 
     return pipeline.overlap(maps.photographs, lambda photograph: (photograph, photograph.read()), segment, count, never)
 
@@ -108,12 +117,6 @@ def _move(
     return moved, Beside(other.path, other.device, moving.run(other, maps.photographs, track))
 
 
-def _seen(opened: dict[str, Path], records: Sequence[SampleRecord], truths: Truths) -> Iterator[str]:
-    """What the models, by the beginning of their lines, have seen of these images."""
-    for whose, model in opened.items():
-        yield from (whose + note for note in seen.notes(model, records, truths.people))
-
-
 def _protocol(truths: Truths, photographs: tuple[Photograph, ...]) -> str:
     """What the figures are of, in one sentence."""
     counts: dict[str, int] = {}
@@ -125,14 +128,3 @@ def _protocol(truths: Truths, photographs: tuple[Photograph, ...]) -> str:
         for name, count in counts.items()
     ]
     return f"{', '.join(sets)}, at their own resolution, against the first observer"
-
-
-def _undefined(images: list[ImageScore]) -> Iterator[str]:
-    """Lines about figures of the maps that are undefined for some images, as their means are then undefined, too."""
-    where: dict[tuple[str, ...], list[str]] = {}
-    for name in next(iter(images[0].rows.values())):
-        hit = [i for i in images if any(math.isnan(f[name]) for row, f in i.rows.items() if row.by == "model")]
-        where.setdefault(tuple(f"{image.dataset}/{image.id}" for image in hit), []).append(name)
-    for hits, names in where.items():
-        if hits:
-            yield f"undefined (nan) for {len(hits)} of {len(images)} images, first {hits[0]}: {', '.join(names)}"

@@ -28,6 +28,7 @@ class Maps:
         photographs: in their order.
         notes: what is worth knowing about the choice of the split.
         map_of: the map of a photograph that was read.
+        files: that of each photograph; empty for a model.
     """
 
     made_by: str
@@ -38,6 +39,7 @@ class Maps:
     photographs: tuple[Photograph, ...]
     notes: tuple[str, ...]
     map_of: Callable[[Photograph, WholeImage], Map]
+    files: dict[Photograph, Path]
 
     @property
     def at(self) -> float:
@@ -57,7 +59,7 @@ def of_model(path: Path, device: str, truths: Truths, split: Split | None, turns
         return np.where(whole.fov, model.segmenter.whole(whole), np.float32(0))
 
     thresholds = {"0.5": 0.5, "fixed": model.threshold}
-    return Maps(model.device, model.path, model, thresholds, chosen, photographs, notes, segment)
+    return Maps(model.device, model.path, model, thresholds, chosen, photographs, notes, segment, {})
 
 
 def of_files(folder: Path, truths: Truths, split: Split | None) -> Maps:
@@ -79,4 +81,4 @@ def of_files(folder: Path, truths: Truths, split: Split | None) -> Maps:
     def read(photograph: Photograph, whole: WholeImage) -> Map:
         return maskfolder.read_map(pairs[photograph], whole.fov.shape)
 
-    return Maps("files", folder, None, {"0.5": 0.5}, chosen, photographs, notes, read)
+    return Maps("files", folder, None, {"0.5": 0.5}, chosen, photographs, notes, read, pairs)

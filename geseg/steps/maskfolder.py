@@ -30,32 +30,32 @@ def find_files(folder: Path) -> list[Path]:
 def pair(folder: Path, photographs: Sequence[Photograph], known: Sequence[Photograph]) -> dict[Photograph, Path]:
     """The file of each photograph: named as its image file, or as its id, with or without more words after it.
 
-    The map of 01_test.tif may be 01_test.png, 01_test_prob.png, 01.png or 01_manual2.gif; the first kind that is there
-    counts. A file that begins with the longer name of another photograph of those that are known, as eye_2_prob.png
-    does beside eye and eye_2, is of that one. Photographs without a file are left out.
+    The map of 01_test.tif may be 01_test.png, 01_test_prob.png, 01.png or 01_manual2.gif; that of an id with folders,
+    visit1/left, may lie in such folders. The first kind that is there counts. A file that begins with the longer name
+    of another photograph of those that are known, as eye_2_prob.png does beside eye and eye_2, is of that one.
+    Photographs without a file are left out.
 
     Raises:
         DataError: no file belongs to any photograph, several to one, or one to several.
     """
-    files = {path: images.split_suffix(path.name)[0] for path in find_files(folder)}
+    files = {path: images.split_suffix(path.relative_to(folder).as_posix())[0] for path in find_files(folder)}
     names = {name for photograph in known for name in _names(photograph)}
     longest = {
-        path: max((len(name) for name in names if _begins(stem, name)), default=0) for path, stem in files.items()
+        path: max((len(name) for name in names if _begins(file, name)), default=0) for path, file in files.items()
     }
     pairs: dict[Photograph, Path] = {}
     owners: dict[Path, Photograph] = {}
     for photograph in photographs:
         own = _names(photograph)
         most = {
-            path: max((len(name) for name in own if _begins(stem, name)), default=0) for path, stem in files.items()
+            path: max((len(name) for name in own if _begins(file, name)), default=0) for path, file in files.items()
         }
-        found = _files_of(own, {path: stem for path, stem in files.items() if most[path] >= longest[path]})
+        found = _files_of(own, {path: file for path, file in files.items() if most[path] >= longest[path]})
         if len(found) > 1:
             raise DataError(f"{found[0]} and {found[1]} both belong to photograph {photograph.stem}: keep one of them")
         for path in found:
             if path in owners:
-                both = " and ".join(f"{p.dataset}/{p.id}" for p in (owners[path], photograph))
-                raise DataError(f"{path} could belong to {both}: score the maps of each data set by themselves")
+                raise _shared(path, owners[path], photograph)
             owners[path] = photograph
             pairs[photograph] = path
     if not pairs:
@@ -66,21 +66,39 @@ def pair(folder: Path, photographs: Sequence[Photograph], known: Sequence[Photog
     return pairs
 
 
-def _names(photograph: Photograph) -> tuple[str, str]:
-    return photograph.stem, photograph.id.rpartition("/")[2]
+def _shared(path: Path, one: Photograph, other: Photograph) -> DataError:
+    """What to do about a file that two photographs could have."""
+    advice = "score the maps of each data set by themselves"
+    if one.dataset == other.dataset and one.split != other.split:
+        advice = f"say which with --split {one.split} or --split {other.split}"
+    return DataError(f"{path} could belong to {one.dataset}/{one.id} and {other.dataset}/{other.id}: {advice}")
 
 
-def _begins(stem: str, name: str) -> bool:
-    """Whether a file's name is this one, perhaps with more words behind."""
-    return stem.startswith(name) and stem[len(name) : len(name) + 1] not in LETTERS
+def _names(photograph: Photograph) -> tuple[str, ...]:
+    """What its file may be called, the nearest first."""
+    name = photograph.id.rpartition("/")[2]
+    return (photograph.stem, name) if name == photograph.id else (photograph.id, photograph.stem, name)
+
+
+def _tail(file: str, name: str) -> str:
+    """The end of a path that a name may be: its last part, and as many folders before it as the name has."""
+    return "/".join(file.split("/")[-1 - name.count("/") :])
+
+
+def _begins(file: str, name: str) -> bool:
+    """Whether a file has this name, perhaps with more words behind."""
+    if name not in file:  # most are not, and this is fast
+        return False
+    tail = _tail(file, name)
+    return tail.startswith(name) and tail[len(name) : len(name) + 1] not in LETTERS
 
 
 def _files_of(names: Sequence[str], files: dict[Path, str]) -> list[Path]:
     """All files of the first kind of name that is there."""
     for name in names:
-        if found := [path for path, stem in files.items() if stem == name]:
+        if found := [path for path, file in files.items() if _tail(file, name) == name]:
             return found
-        if found := [path for path, stem in files.items() if _begins(stem, name)]:
+        if found := [path for path, file in files.items() if _begins(file, name)]:
             return found
     return []
 

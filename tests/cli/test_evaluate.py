@@ -12,6 +12,8 @@ import pytest
 from typer.testing import CliRunner
 
 from geseg.cli.app import app
+from geseg.cli.console import print_table
+from geseg.cli.evaluate import SHORT
 from geseg.model import modelfile
 
 
@@ -50,9 +52,44 @@ def test_a_threshold_of_one_half_is_said_once(
     """In each of the two regions."""
     net, header = modelfile.load(run_folder / "model.safetensors")
     modelfile.save(net, dataclasses.replace(header, threshold=threshold), tmp_path / "m.safetensors")
-    _, stdout, _ = invoke("eval", tmp_path / "m.safetensors", patch_file, "-q")
+    _, stdout, _ = invoke("eval", tmp_path / "m.safetensors", patch_file, "-q", "--report", tmp_path / "r")
     assert stdout.count("mean at") == rows
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert page.count("model, threshold") == rows
+    assert page.count(": 1 − specificity ") == len(re.findall(r"</svg>threshold ", page)) - 1 == rows / 2
     assert f"; {threshold:g} is the threshold in the model's file" in stdout
+
+
+def test_a_second_observer_of_one_of_two_data_sets(
+    run_folder: Path, known_dataset: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """Has drawn all images of that set, which needs no words, and a part of all."""
+    sources, patches = map(known_dataset, ("drive", "fives")), ("--patch-size", 32, "-o", tmp_path / "p.h5", "-q")
+    assert invoke("prepare", *sources, *patches)[0] == 0
+    _, stdout, _ = invoke("eval", run_folder, tmp_path / "p.h5", "-q", "--report", tmp_path / "r")
+    assert re.findall(r"^(?:(?:drive|fives|all sets), \w+|second observer(?: \(.*\))?)", stdout, re.MULTILINE) == [
+        *("drive, inside", "second observer", "drive, on", "second observer"),
+        *("fives, inside", "fives, on", "all sets, inside", "second observer (2 images)"),
+        *("all sets, on", "second observer (2 images)"),
+    ]
+    page = (tmp_path / "r" / "index.html").read_text(encoding="utf-8")
+    assert page.count(">second observer</th>") == page.count(">second observer (2 images)</th>") == 2
+
+
+def test_long_names_are_folded_and_figures_whole(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a terminal of 80 columns; the ids of a list are paths."""
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    name = "eyes/patients/somebody/visit-2/left"
+    print_table(["image, at 0.5", *SHORT.values()], [[name, *[".8123"] * 9], ["  std", *[".0123"] * 9]])
+    head, *lines = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out).splitlines()
+    assert head.split()[-9:] == list(SHORT.values())
+    assert "\n".join(lines).count(".8123") == "\n".join(lines).count(".0123") == 9
+    assert "".join(line.partition(".8123")[0].strip() for line in lines[:2]) == name
+    assert any(line.startswith("  std ") for line in lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_names_that_are_no_text_or_look_like_markup(make_generic: Callable[..., Path], tmp_path: Path) -> None:

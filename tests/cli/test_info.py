@@ -55,6 +55,14 @@ def test_a_run_folder_has_a_table_for_each_file(run_folder: Path) -> None:
     assert re.search(r"^ *normalisation +\(image - mean\).*at most 3$", text, re.MULTILINE), "nothing is folded"
 
 
+def test_people_are_not_counted_as_files(tmp_path: Path) -> None:
+    """Both eyes of one child are two photographs."""
+    who = {f"chasedb1/0{number}{eye}": str(number) * 64 for number in (1, 2) for eye in "LR"}
+    header = ModelHeader(group="c1", widths=(1,), normalisation="", threshold=0.5, training={"people": {"train": who}})
+    modelfile.save(build(Group.parse("c1"), (1,)), header, tmp_path / "a.safetensors")
+    assert re.search(r"^ *training\.people\.train +2 people$", invoke(tmp_path / "a.safetensors"), re.MULTILINE)
+
+
 def test_no_line_ends_in_spaces(run_folder: Path) -> None:
     text = invoke(run_folder)
     assert text.endswith("\n\n")

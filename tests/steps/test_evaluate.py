@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from sklearn.metrics import f1_score
 
 import geseg
@@ -82,6 +83,34 @@ def test_masks_choose_the_split_that_they_are_of(make_drive: Make, tmp_path: Pat
     (root / "training" / "1st_manual" / "21_manual1.gif").rename(tmp_path / "a.gif")
     with pytest.raises(LayoutError, match="lack their label"):
         run(EvalConfig(model=root / "training" / "1st_manual", truths=root))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (
+            lambda label: 255 - 255 * label,
+            "more than 75% of the field of view is vessel in 2 of 3 maps, first that of photos/a; expected white "
+            "vessels on black: are they inverted?",
+        ),
+        (
+            lambda label: label + label * (np.arange(68) > 34),
+            "no pixel of the field of view reaches 0.5 in 2 of 3 maps, first that of photos/a; expected probabilities, "
+            "or 255 where there is a vessel: are these numbers of classes?",
+        ),
+        (np.zeros_like, ""),
+    ],
+)
+def test_maps_that_hardly_mean_what_they_are_scored_as(
+    make_generic: Make, draw_eye: Make, tmp_path: Path, wrong: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    root = make_generic()
+    for seed, stem in enumerate("abc"):
+        label = draw_eye(seed)[1].astype(np.uint8)
+        (tmp_path / "maps").mkdir(exist_ok=True)
+        Image.fromarray(255 * label if stem == "c" else wrong(label)).save(tmp_path / "maps" / f"{stem}.png")
+    notes = run(EvalConfig(model=tmp_path / "maps", truths=root)).notes
+    assert [note for note in notes if " maps, " in note] == [message] * bool(message)
 
 
 def test_a_gap_among_the_masks_is_no_result(make_drive: Make, tmp_path: Path) -> None:

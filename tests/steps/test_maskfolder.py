@@ -1,3 +1,5 @@
+import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ from geseg.data.images import write_mask, write_probability
 from geseg.errors import DataError, ImageError
 from geseg.steps import maskfolder
 from geseg.steps.maskfolder import holds_masks, read_map
-from geseg.steps.truths import Photograph
+from geseg.steps.truths import Photograph, open_truths
 
 
 def photographs(*stems: str) -> list[Photograph]:
@@ -54,6 +56,17 @@ def test_a_name_that_begins_with_another(tmp_path: Path) -> None:
         maskfolder.pair(maps, [one], [one, two])
 
 
+def test_names_that_repeat_from_folder_to_folder(tmp_path: Path) -> None:
+    """A list has the folders of an image in its id, and predict --recursive writes its mask into such folders."""
+    ids = ("left", "1/left", "2/left", "2/right", "0/1/left")
+    known = [dataclasses.replace(photographs(Path(i).name)[0], id=i) for i in ids]
+    for end in (".png", "_prob.tif"):
+        maps = folder(tmp_path / end, *(f"{i}{end}" for i in ids))
+        assert pair(maps, known) == {p: maps / f"{p.id}{end}" for p in known}
+    flat = folder(tmp_path / "flat", "right.png")
+    assert pair(flat, known) == {known[3]: flat / "right.png"}
+
+
 def test_a_photograph_without_a_file_is_left_out(tmp_path: Path) -> None:
     assert len(pair(folder(tmp_path, "01_test.png"), photographs("01_test", "02_test"))) == 1
 
@@ -66,6 +79,16 @@ def test_two_files_for_one_photograph(tmp_path: Path) -> None:
 def test_one_file_for_two_photographs(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"01\.png could belong to eyes/01 and eyes/01: score the maps of"):
         pair(folder(tmp_path, "01.png"), photographs("01_test", "01_training"))
+
+
+def test_splits_that_repeat_names(tmp_path: Path, known_dataset: Callable[[str], Path]) -> None:
+    """As FIVES does: it is one data set, whose splits are scored one by one."""
+    known = open_truths(known_dataset("fives")).photographs
+    test = [photograph for photograph in known if photograph.split == "test"]
+    maps = folder(tmp_path, *(f"{photograph.stem}.png" for photograph in test))
+    with pytest.raises(DataError, match=r"fives/test/1_A and fives/train/1_A: say which with --split test or --spl"):
+        maskfolder.pair(maps, known, known)
+    assert set(maskfolder.pair(maps, test, known)) == set(test)
 
 
 def test_no_file_for_any_photograph(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ from PIL import Image
 from geseg.errors import ModelFileError
 from geseg.model import modelfile
 from geseg.model.modelheader import read_header
-from geseg.steps import seen
+from geseg.steps import predict, seen
 from geseg.steps.evaluate import EvalConfig, run
+from geseg.steps.predict import PredictConfig
 from geseg.steps.seen import person_key
 from geseg.steps.truths import open_truths
 
@@ -111,6 +112,23 @@ def test_an_onnx_file_by_itself_says_so(run_folder: Path, patch_file: Path, tmp_
     )
     shutil.copy(run_folder / "model.safetensors", tmp_path / "model.safetensors")
     assert notes(alone, patch_file, "val") == notes(exported, patch_file, "val")
+
+
+def test_masks_name_the_weights_that_wrote_them(run_folder: Path, make_drive: Make, tmp_path: Path) -> None:
+    """Those of the package are asked; others are elsewhere, and masks of other tools name none."""
+    root, masks = make_drive(), tmp_path / "masks"
+    predict.run(PredictConfig(images=root / "training" / "images", out=masks, device="cpu"))
+    (note,) = (note for note in notes(masks, root) if not note.startswith("undefined"))
+    assert note.startswith("maps of shipped: the model was trained on images of the same names as 5 of these, first dr")
+    (masks / "21_training.png").unlink()
+    other = PredictConfig(images=root / "training/images/21_training.tif", out=masks, model=run_folder, device="cpu")
+    predict.run(other)
+    digest = seen.sha256(run_folder / "model.safetensors")
+    assert sum(note.startswith(f"1 map made with the weights {digest}, which") for note in notes(masks, root)) == 1
+    for mask in masks.glob("*.png"):
+        with Image.open(mask) as image:
+            image.save(mask)
+    assert [note for note in notes(masks, root) if "weights" in note or "shipped" in note] == []
 
 
 @pytest.mark.parametrize("people", [3, {"train": [1]}, {"train": {"eyes/1": ["x"]}}])

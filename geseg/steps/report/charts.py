@@ -101,7 +101,7 @@ def _points(plane: Plane, result: EvalResult, pooled: Pooled, place: Callable[[C
     """The operating points: of the maps at each threshold, and of the second observer."""
     for i, (name, rows) in enumerate(pooled.items()):
         for row, tally in rows.items():
-            if row.region == "fov":
+            if row.region == "fov" and not result.repeats(row.at):
                 x, y = place(tally.counts)
                 who = row.by if row == HUMAN else f"threshold {result.thresholds[row.at]:g}"
                 about = f"{name}, {who}: {plane.x.label} {x:.4f}, {plane.y.label} {y:.4f}"

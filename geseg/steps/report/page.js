@@ -37,6 +37,7 @@
     if (large.src !== image.src) large.src = image.src;
     large.alt = image.alt;
     document.getElementById("zoom-name").textContent = card.dataset.name;
+    const focused = kinds.contains(document.activeElement); // by keys; Safari focuses no button that is clicked
     kinds.replaceChildren(...images.map((other, number) => {
       const button = document.createElement("button");
       button.type = "button";
@@ -46,6 +47,7 @@
       button.addEventListener("click", () => { place = number; show(); kinds.children[number].focus(); });
       return button;
     }));
+    if (focused) kinds.children[place].focus();
     scale(step);
   }
 
@@ -105,6 +107,7 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const number = "1234".indexOf(event.key);
     const magnified = step && event.key.startsWith("Arrow"); // arrows then move the picture
+    if (magnified) stage.focus(); // from the button that magnified
     if (number >= 0) { place = number; show(); }
     else if (keys[event.key] && !magnified) { actions[keys[event.key]](); event.preventDefault(); }
   });

@@ -87,7 +87,7 @@ class Plane:
     top: int = 10
     bottom: int = 42
     rows: bool = False
-    """Whether ticks of y are names of rows, and lines of the grid go upwards."""
+    """Whether ticks of y are names of rows, which are links, and lines of the grid go upwards."""
     title: str = field(default="")
     """What the chart shows, for those who do not see it."""
 
@@ -101,7 +101,8 @@ class Plane:
         """The whole chart: axes below, marks above."""
         drawn = element("title", text(self.title)) + self._axes() + "".join(marks)
         box = f"0 0 {self.width} {self.height}"
-        return element("svg", drawn, viewBox=box, width=self.width, height=self.height, role="img", class_="chart")
+        role = "group" if self.rows else "img"  # an image hides the links of its rows from those who hear it
+        return element("svg", drawn, viewBox=box, width=self.width, height=self.height, role=role, class_="chart")
 
     def _axes(self) -> str:
         left, right, top, bottom = self.left, self.width - self.right, self.top, self.height - self.bottom

@@ -57,9 +57,10 @@ def number(value: float) -> str:
 
 
 def threshold_words(result: EvalResult) -> dict[str, str]:
-    """What each threshold is, by its name."""
+    """What each threshold is, by its name; one that has two names is told once."""
     fixed = "{:g}, fixed beforehand on the validation images of the model"
-    return {at: (fixed if at == "fixed" else "{:g}").format(value) for at, value in result.thresholds.items()}
+    told = {at: value for at, value in result.thresholds.items() if not result.repeats(at)}
+    return {at: (fixed if at == "fixed" else "{:g}").format(value) for at, value in told.items()}
 
 
 def title(result: EvalResult) -> str:
@@ -137,18 +138,17 @@ def _region(result: EvalResult, dataset: str, region: Region) -> Iterator[str]:
     head = element("th", words[0].upper() + words[1:], colspan=len(FIGURES) + 1, scope="rowgroup")
     yield element("tr", head, class_="region")
     for row, summary in result.summaries[dataset].items():
-        if row.region == region:
-            yield element("tr", _head(result, row, summary) + _cells(summary.mean, summary.std, summary.images))
+        if row.region == region and not result.repeats(row.at):
+            yield element("tr", _head(result, dataset, row) + _cells(summary.mean, summary.std, summary.images))
             pooled = element("th", "all pixels as of one image", scope="row")
             yield element("tr", pooled + _cells(summary.pooled, None, 1), class_="pooled")
 
 
-def _head(result: EvalResult, row: Row, summary: Summary) -> str:
+def _head(result: EvalResult, dataset: str, row: Row) -> str:
     if row.by == "model":
         who = "masks" if result.made_by == "files" else "model"
         return element("th", f"{who}, threshold {text(threshold_words(result)[row.at])}", scope="row")
-    few = "" if summary.images == len(result.images) else f" ({summary.images} images)"
-    return element("th", f"second observer{few}", scope="row", class_="human")
+    return element("th", f"second observer{result.how_few(dataset, row)}", scope="row", class_="human")
 
 
 def _cells(figures: Figures, spread: Figures | None, images: int) -> str:

@@ -85,6 +85,20 @@ class Browser:
         keys = [{"type": "keyDown", "value": key}, {"type": "keyUp", "value": key}]
         self._call("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": keys}]})
 
+    @contextlib.contextmanager
+    def narrowed(self, width: int) -> Iterator[None]:
+        """Be so many pixels wide for the block."""
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        self.command("Emulation.setDeviceMetricsOverride", metrics)
+        try:
+            yield
+        finally:
+            self.command("Emulation.clearDeviceMetricsOverride", {})
+
+    def command(self, name: str, values: dict[str, object]) -> Any:  # noqa: ANN401
+        """Ask what only Chromium can (chromedevtools.github.io/devtools-protocol)."""
+        return self._call("POST", "/goog/cdp/execute", {"cmd": name, "params": values})
+
     def log(self, kind: str) -> list[str]:
         return [entry["message"] for entry in self._call("POST", "/se/log", {"type": kind})]
 
@@ -213,6 +227,34 @@ def test_zoom(browser: Browser, page: Path) -> None:
     assert browser.log("browser") == []
 
 
+def test_keys_go_on_after_a_picture_was_chosen(browser: Browser, page: Path) -> None:
+    """By its button, which the page replaces while it has the focus."""
+    chosen = "return document.querySelector('dialog img').alt.split(' ')[0]"
+    browser.open(page)
+    browser.click(".card:first-child [data-kind=photograph]")
+    browser.click("dialog .sort button:nth-child(2)")  # the label
+    for key, word in (("3", "probability"), ("1", "photograph"), ("4", "hits,")):
+        browser.press(key)
+        assert browser.run(chosen) == word
+    assert browser.run("return document.activeElement.textContent") == "overlay"
+
+
+def test_arrows_move_a_magnified_picture(browser: Browser, page: Path) -> None:
+    """Also when it was magnified by a button, which then has the focus."""
+    browser.open(page)
+    with browser.narrowed(320):
+        browser.click(".card:first-child [data-kind=label]")
+        for _ in range(6):
+            browser.click("[data-do=larger]")
+        state = "return [document.querySelector('dialog h2').textContent, document.querySelector('.stage').scrollLeft]"
+        name, left = browser.run(state)
+        browser.press("\ue014")  # arrow to the right
+        browser.wait_for(f"return document.querySelector('.stage').scrollLeft > {left}")
+        browser.press("-")
+        assert browser.run("return document.querySelector('dialog output').textContent") == "6×"
+        assert browser.run(state)[0] == name, "the photograph stays"
+
+
 def test_rows_of_the_chart_lead_to_their_photographs(browser: Browser, page: Path) -> None:
     browser.open(page)
     browser.run(
@@ -222,16 +264,16 @@ def test_rows_of_the_chart_lead_to_their_photographs(browser: Browser, page: Pat
     assert target == browser.run(NAMES)[0]
 
 
+def test_headings_are_printed_with_what_they_head(browser: Browser, page: Path) -> None:
+    browser.open(page)
+    browser.command("Emulation.setEmulatedMedia", {"media": "print"})
+    breaks = browser.run("return [...document.querySelectorAll('main h2')].map(h => getComputedStyle(h).breakAfter)")
+    browser.command("Emulation.setEmulatedMedia", {"media": ""})
+    assert set(breaks) == {"avoid"}
+
+
 @pytest.mark.parametrize("width", [320, 1200])
 def test_nothing_is_wider_than_the_window(browser: Browser, page: Path, width: int) -> None:
     browser.open(page)
-    browser._call(
-        "POST",
-        "/goog/cdp/execute",
-        {
-            "cmd": "Emulation.setDeviceMetricsOverride",
-            "params": {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False},
-        },
-    )
-    assert browser.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]
-    browser._call("POST", "/goog/cdp/execute", {"cmd": "Emulation.clearDeviceMetricsOverride", "params": {}})
+    with browser.narrowed(width):
+        assert browser.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width]

@@ -8,6 +8,13 @@ from geseg.steps.report import charts
 from geseg.steps.scores import tally
 
 
+def test_links_are_not_inside_of_an_image(scored: EvalResult) -> None:
+    """Whose parts nobody hears."""
+    rows = charts.dice_of_images(scored)
+    assert rows.count("<a ") == 3
+    assert ('role="group" class="chart"' in rows, 'role="img"' in rows) == (True, False)
+
+
 def test_several_data_sets_have_a_curve_each(scored: EvalResult, whole: WholeImage) -> None:
     assert whole.label is not None
     probability = np.where(whole.label, 0.9, 0.2).astype(np.float32)
