@@ -84,6 +84,13 @@ def test_the_contact_sheet_shows_every_image_in_four_panels(tmp_path: Path, monk
         assert not probability[view == 0].any()
 
 
+def test_a_recipe_without_data_is_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, str(EXAMPLES / "train_weights.py"), "nowhere", "-o", str(tmp_path / "weights")]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "geseg: nowhere does not exist; give the folder of a data set\n"
+
+
 def test_the_recipe_of_the_weights_that_ship(tmp_path: Path) -> None:
     """On two drawn data sets, for a moment; the same command again ends with the same model."""
     for name in ("one", "two"):

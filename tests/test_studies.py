@@ -302,6 +302,8 @@ def test_the_most_telling_cells_come_first(load: Callable[[str], ModuleType]) ->
     assert {cell.net for cell in second} == {"plain", "d4", "d4-tuned"}
     assert {cell.net for cell in third} == {"c4"}
     assert {cell.net for cell in last} == {"c8", "d8"}
+    start = grid.Cell(net="d4-tuned", amount=0, seed=0)
+    assert grid.in_order([start], ("plain", "d4")) == [start]
 
 
 def eye(person: str, name: str, dataset: str = "eyes") -> Sample:
