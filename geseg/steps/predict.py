@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geseg.cores import count_cores
-from geseg.errors import ConfigError, ImageError, OutputError
+from geseg.errors import ConfigError, OutputError
 from geseg.progress import Stop, Track, never, silent
 from geseg.steps import predictreport
 from geseg.steps.jobs import Folders, Job, Kind, Listing, plan, remove_leftovers
@@ -16,6 +16,7 @@ from geseg.steps.models import SHIPPED, EngineName, load
 from geseg.steps.origin import done_before
 from geseg.steps.predictreport import ImageRow, Report
 from geseg.steps.shards import Shard, choose
+from geseg.steps.stages import reason
 
 if TYPE_CHECKING:
     from geseg.steps.vesseltable import VesselTable
@@ -171,8 +172,10 @@ class _Work:
                 trust = done_before(job, self.crew.origin, self.config.overwrite)
                 if trust is not None and self.table:
                     self.table.add_done(job)
-            except ImageError as error:
-                self.rows[job.name] = ImageRow(image=job.name, status="failed", reason=str(error))
+            except OutputError:
+                raise
+            except Exception as error:  # measuring may need more memory than there is, too
+                self.rows[job.name] = ImageRow(image=job.name, status="failed", reason=reason(job.image, error))
                 continue
             if trust is not None:
                 self.rows[job.name] = ImageRow(image=job.name, status="done", trust=trust)

@@ -98,12 +98,17 @@ class Course:
             yield
         except OutputError:
             raise
-        except GesegError as error:
-            self._reason = str(error)
         except Exception as error:
-            what = "it needs more memory than there is" if is_out_of_memory(error) else repr(error)
-            self._reason = f"{self.job.image} cannot be segmented: {what}"
+            self._reason = reason(self.job.image, error)
         self._seconds += time.monotonic() - start
+
+
+def reason(image: Path, error: Exception) -> str:
+    """What the report says of a photograph in which something has gone wrong."""
+    if isinstance(error, GesegError):
+        return str(error)
+    what = "it needs more memory than there is" if is_out_of_memory(error) else repr(error)
+    return f"{image} cannot be segmented: {what}"
 
 
 def read(path: Path, segmenter: Segmenter) -> Photograph:

@@ -17,6 +17,8 @@ from geseg.errors import ConfigError, OutputError
 from geseg.metrics import morphometry
 from geseg.steps import measure, stages, vesseltable
 from geseg.steps import predict as predict_step
+from geseg.steps.clusterworker import Order, Worker
+from geseg.steps.jobs import plan
 from geseg.steps.predict import PredictConfig, PredictResult, run
 from geseg.steps.segmenting import Segmenter
 from geseg.steps.shards import Shard
@@ -170,6 +172,42 @@ def test_a_stop_while_looking_back_keeps_what_was_measured(
     result = run(config, stop=stop)
     assert (result.waiting, result.report) == (3, None)
     assert [row["image"] for row in rows(table)] == ["a.png", "b.tif"]
+
+
+def test_what_cannot_be_measured_is_told_each_time_and_stops_no_other(
+    predict: Predict, photos: Path, table: Path, tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mask is there, so that the next run has nothing to do but to measure; so has a second worker of Ray."""
+    measured = morphometry.measure
+
+    def short(mask: np.ndarray, view: np.ndarray) -> object:
+        if len(mask) == 62:
+            raise MemoryError
+        return measured(mask, view)
+
+    monkeypatch.setattr(morphometry, "measure", short)
+    said = f"{photos / 'c.png'} cannot be segmented: it needs more memory than there is"
+    first, again = predict(), predict()
+    assert (first.written, again.done_before) == (3, 3)
+    assert first.failures[1] == again.failures[1] == said
+    assert [row["image"] for row in rows(table)] == ["a.png", "b.tif", "d.jpg"]
+    jobs = plan(photos, False, {"mask": tmp_path / "masks"})[0]
+    order = Order(
+        folder=str(tmp_path),
+        model=run_folder,
+        engine="auto",
+        device="cpu",
+        threshold=None,
+        turns=1,
+        overwrite=False,
+        measure=True,
+    )
+    monkeypatch.chdir(tmp_path)
+    worker = Worker(order)
+    worker.begin(1)
+    done = worker.do([job for job in jobs if job.name != "bad.png"], again=True)
+    assert {row.image: row.reason for row in done.rows} == {"a.png": None, "b.tif": None, "c.png": said, "d.jpg": None}
+    assert {job.name for job, _ in done.figures} == {"a.png", "b.tif", "d.jpg"}
 
 
 def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path: Path) -> None:
