@@ -53,6 +53,9 @@ class Done:
     error: OutputError | None = None
     """Why nothing more can be written."""
 
+    def forget(self, job: Job) -> None:
+        """Nothing: the rows of a block are forgotten before it is given to a worker, who may die."""
+
     def add(self, job: Job, figures: "Morphometry") -> None:
         self.figures.append((job, figures))
 

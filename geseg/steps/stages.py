@@ -27,6 +27,10 @@ if TYPE_CHECKING:  # a start without it is faster
 class Table(Protocol):
     """What takes the figures of vessels."""
 
+    def forget(self, job: Job) -> None:
+        """Drop what is known of a photograph whose mask is about to be replaced."""
+        ...
+
     def add(self, job: Job, figures: "Morphometry") -> None: ...
 
 
@@ -81,6 +85,8 @@ class Course:
             with self._stage():
                 done_before(self.job, origin, overwrite)  # raises where something else has come to be
                 segmented = conclude(self._photograph, self._map, origin)
+                if table:
+                    table.forget(self.job)
                 write(self.job, self._photograph, segmented, table, overwrite)
                 self._trust = segmented.header.trust
 

@@ -45,6 +45,11 @@ class VesselTable:
             self._rows[job.name] = row
             self._save_now_and_then()
 
+    def forget(self, job: Job) -> None:
+        """Drop the row of a photograph whose mask is about to be replaced: measuring the new one may fail."""
+        with self._changing:
+            self._rows.pop(job.name, None)
+
     def save(self) -> None:
         """Write the file, in the order of the photographs; OutputError if that is not possible.
 

@@ -210,6 +210,19 @@ def test_what_cannot_be_measured_is_told_each_time_and_stops_no_other(
     assert {job.name for job, _ in done.figures} == {"a.png", "b.tif", "d.jpg"}
 
 
+def test_a_mask_that_was_replaced_and_not_measured_has_no_row(
+    predict: Predict, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(threshold=0.3)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(morphometry, "measure", broken)
+    assert predict(threshold=0.4, overwrite=True).written == 0
+    assert rows(table) == []
+
+
 def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not the name of a CSV file"):
         predict(measure=tmp_path / "vessels.png")
