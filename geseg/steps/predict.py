@@ -197,9 +197,11 @@ class _Work:
         self.save()
 
     def save(self) -> None:
-        self.report().write(self.config.report)
-        if self.table:
-            self.table.save()
+        try:
+            if self.table:
+                self.table.save()
+        finally:  # one of them may be on a full disk
+            self.report().write(self.config.report)
 
     def keep(self, row: ImageRow) -> None:
         self.rows[row.image] = row

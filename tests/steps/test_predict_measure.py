@@ -223,6 +223,22 @@ def test_a_mask_that_was_replaced_and_not_measured_has_no_row(
     assert rows(table) == []
 
 
+@pytest.mark.parametrize("lost", ["vessels.csv", "masks/report.json"])
+def test_a_table_that_cannot_be_written_keeps_no_report_from_it_nor_the_other_way_round(
+    photos: Path, tmp_path: Path, run_folder: Path, table: Path, lost: str
+) -> None:
+    config = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, measure=table, device="cpu")
+
+    def stop() -> bool:
+        (tmp_path / lost).mkdir(parents=True, exist_ok=True)
+        return False
+
+    with pytest.raises(OutputError, match=f"cannot write .*{lost}"):
+        run(config, stop=stop)
+    (other,) = {table, config.report} - {tmp_path / lost}
+    assert other.is_file()
+
+
 def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not the name of a CSV file"):
         predict(measure=tmp_path / "vessels.png")
