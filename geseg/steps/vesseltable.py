@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from geseg.files import check_writable
 from geseg.metrics.morphometry import Morphometry
 from geseg.steps import measure
 from geseg.steps.jobs import Job
@@ -20,7 +21,7 @@ class VesselTable:
     Each shard writes a table of its own; the next run without shards takes the rows of theirs.
 
     Raises:
-        ConfigError, OutputError: as `measure.earlier_rows`.
+        ConfigError, OutputError: as `measure.earlier_rows`; or the file cannot be written.
     """
 
     def __init__(self, path: Path, masks: Path, shard: Shard | None, jobs: Sequence[Job], overwrite: bool) -> None:
@@ -31,6 +32,7 @@ class VesselTable:
             self._rows |= measure.earlier_rows(part, masks, overwrite=True)
         self._saved = time.monotonic()
         self._changing = threading.Lock()
+        check_writable(self.path, "--measure")
 
     def add_done(self, job: Job) -> None:
         """Measure what an earlier run has done, unless it has; ImageError if a file of it cannot be read."""

@@ -246,6 +246,10 @@ def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path
         ConfigError, match=r"masks, probabilities, overlays and skeletons have the same names; give each"
     ):
         predict(skeleton=tmp_path / "masks")
+    with pytest.raises(
+        OutputError, match=r"^cannot write /proc/vessels\.csv: .*; choose another place with --measure$"
+    ):
+        predict(measure=Path("/proc/vessels.csv"))
     table.write_text("of a laboratory")
     with pytest.raises(OutputError, match=r"vessels\.csv exists already and is no table of geseg; .* --overwrite"):
         predict()
