@@ -233,10 +233,36 @@ def test_a_table_that_cannot_be_written_keeps_no_report_from_it_nor_the_other_wa
         (tmp_path / lost).mkdir(parents=True, exist_ok=True)
         return False
 
-    with pytest.raises(OutputError, match=f"cannot write .*{lost}"):
+    with pytest.raises(OutputError, match=lost):
         run(config, stop=stop)
     (other,) = {table, config.report} - {tmp_path / lost}
     assert other.is_file()
+
+
+@pytest.mark.parametrize("out", ["masks", "others"])
+def test_a_table_that_has_come_to_be_meanwhile_is_treated_as_an_earlier_one(
+    predict: Predict, photos: Path, tmp_path: Path, run_folder: Path, table: Path, out: str
+) -> None:
+    """Another command writes it, with a photograph of another name; so it is with the report."""
+    (tmp_path / "second").mkdir()
+    shutil.copy(photos / "a.png", tmp_path / "second" / "e.png")
+    config = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, measure=table, device="cpu")
+
+    def stop() -> bool:
+        if not table.exists():
+            assert predict(images=tmp_path / "second", out=tmp_path / out).written == 1
+        return False
+
+    if out == "others":
+        with pytest.raises(
+            OutputError, match=r"exists already and none of its 1 rows is of a mask that is here; .*--m"
+        ):
+            run(config, stop=stop)
+        assert [row["image"] for row in rows(table)] == ["e.png"]
+    else:
+        (note,) = run(config, stop=stop).notes
+        assert note.startswith(f"{config.report} was about 1 photograph more, first e.png: now it is about these alone")
+        assert [row["image"] for row in rows(table)] == ["a.png", "b.tif", "c.png", "d.jpg", "e.png"]
 
 
 def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path: Path) -> None:
