@@ -121,18 +121,24 @@ def test_a_signal_finishes_the_photograph_and_says_how_to_go_on(
     assert len(kept(out)) == PHOTOGRAPHS
 
 
-def test_a_second_signal_ends_it_at_once(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+@pytest.mark.parametrize(("stage", "number"), [("segment", signal.SIGTERM), ("write", signal.SIGINT)])
+def test_a_second_signal_ends_it_at_once(
+    photos: Path, tmp_path: Path, run_folder: Path, stage: str, number: signal.Signals
+) -> None:
+    """Whatever the main thread is at, and other threads."""
     begun = tmp_path / "begun"
     for_ever = f"import pathlib, time, geseg.steps.stages as p\nbegun = pathlib.Path({str(begun)!r})\n"
-    for_ever += "def segment(*_): begun.touch(); time.sleep(100)\np.segment = segment"
+    for_ever += f"def work(*_): begun.touch(); time.sleep(100)\np.{stage} = work"
     process = start(photos, tmp_path / "masks", run_folder, for_ever)
     while process.poll() is None and not begun.exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     time.sleep(0.5)
     assert process.poll() is None, "the first one waits for the photograph"
-    process.send_signal(signal.SIGTERM)
-    assert finish(process)[0] == -signal.SIGTERM
+    process.send_signal(number)
+    asked = time.monotonic()
+    assert finish(process)[0] == -number
+    assert time.monotonic() - asked < 10
 
 
 TOGETHER = """import geseg.steps.stages as p, pathlib, time
