@@ -63,6 +63,8 @@ class Course:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.short = False
+        """Whether memory has run out, which it may not do where no other photograph is under way."""
         self._seconds = 0.0
         self._reason: str | None = None
         self._photograph: Photograph | None = None
@@ -106,6 +108,7 @@ class Course:
             raise
         except Exception as error:
             self._reason = reason(self.job.image, error)
+            self.short = is_out_of_memory(error) or isinstance(error.__cause__, MemoryError)
         self._seconds += time.monotonic() - start
 
 
