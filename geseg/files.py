@@ -4,16 +4,22 @@ import csv
 import hashlib
 import io
 import os
+import platform
 import re
 import sys
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from geseg.errors import OutputError
 
-LONGEST_NAME = 200
+LONGEST_NAME = 160
 """Bytes of a name that leave room for what a partial file's has around it; file systems end at 255."""
+HOST = re.sub(r"[^\w-]", "-", platform.node(), flags=re.ASCII)[:63]
+"""Containers share folders, and have numbers of processes of their own: they know each other by their names."""
+STALE_SECONDS = 24 * 3600
+"""Without a change after which a partial file of another host is taken for a leftover."""
 
 
 @contextmanager
@@ -93,22 +99,32 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, ob
 
 
 def remove_partials(folder: Path, names: Collection[str]) -> None:
-    """Remove what killed processes of this machine have left of files of these names, as far as that is possible."""
+    """Remove what killed processes have left of files of these names, as far as that is possible.
+
+    Those of this host are asked for; what other hosts have not written to for a day is removed, too.
+    """
     wanted = {_partial_name(name) for name in names}
     with suppress(OSError):  # no such folder, or one that writing will complain about
         for entry in list(folder.iterdir()):
-            found = re.fullmatch(r"\.(.+)\.(\d+)\.partial", entry.name, re.DOTALL)
-            if found and found[1] in wanted and not _is_another(int(found[2])):
+            found = re.fullmatch(r"\.(.+)\.(\d+)(?:@([\w-]*))?\.partial", entry.name, re.DOTALL)
+            if found and found[1] in wanted and not _is_written(entry, int(found[2]), found[3]):
                 entry.unlink(missing_ok=True)
 
 
 def _partial(path: Path) -> Path:
-    return path.with_name(f".{_partial_name(path.name)}.{os.getpid()}.partial")
+    return path.with_name(f".{_partial_name(path.name)}.{os.getpid()}@{HOST}.partial")
 
 
 def _partial_name(name: str) -> str:
     """The name itself, or its hash where the partial file's would be too long."""
     return name if len(os.fsencode(name)) <= LONGEST_NAME else hashlib.sha256(os.fsencode(name)).hexdigest()
+
+
+def _is_written(partial: Path, process: int, host: str | None) -> bool:
+    """Whether somebody may still write to it; earlier versions named no host."""
+    if host in (None, HOST):
+        return _is_another(process)
+    return time.time() - partial.stat().st_mtime < STALE_SECONDS
 
 
 def _is_another(process: int) -> bool:

@@ -1,13 +1,14 @@
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from geseg.errors import OutputError
-from geseg.files import atomic_path, check_writable, printable, remove_partials
+from geseg.files import HOST, atomic_path, check_writable, printable, remove_partials
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with atomic_path(path) as partial:
         partial.write_text("whole")
         assert not path.exists()
-        assert partial.name == f".a.txt.{os.getpid()}.partial"
+        assert partial.name == f".a.txt.{os.getpid()}@{HOST}.partial"
     assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
 
 
@@ -77,8 +78,10 @@ def test_leftovers_of_killed_processes_go_and_nothing_else(tmp_path: Path) -> No
         leftover = partial.name
         partial.touch()
     gone = [f".a.png.{a_dead_process()}.partial", f".a.png.{os.getpid()}.partial", leftover]
+    gone += [f".a.png.{a_dead_process()}@{HOST}.partial", f".a.png.{os.getpid()}@{HOST}.partial"]
     kept = [
         f".a.png.{living}.partial",
+        f".a.png.{living}@{HOST}.partial",
         f".b.png.{a_dead_process()}.partial",
         "a.png",
         ".a.png.partial",
@@ -89,6 +92,18 @@ def test_leftovers_of_killed_processes_go_and_nothing_else(tmp_path: Path) -> No
     remove_partials(tmp_path, {"a.png", long})
     assert {path.name for path in tmp_path.iterdir()} == {*kept, long}
     remove_partials(tmp_path / "nowhere", {"a.png"})
+
+
+def test_what_another_host_is_writing_stays_for_a_day(tmp_path: Path) -> None:
+    """In two containers both may be process 1, and both may have a folder that they share."""
+    new, old = (tmp_path / f".a.png.{number}@another-{HOST}.partial" for number in (os.getpid(), a_dead_process()))
+    for path in (new, old):
+        path.write_text("half")
+    day_before = time.time() - 25 * 3600
+    os.utime(old, (day_before, day_before))
+    remove_partials(tmp_path, {"a.png"})
+    assert [*tmp_path.iterdir()] == [new]
+    assert len(HOST) < 64
 
 
 def test_names_in_messages_cannot_command_a_terminal() -> None:

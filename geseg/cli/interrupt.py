@@ -13,6 +13,8 @@ from geseg.errors import StoppedError
 from geseg.files import printable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SHOW_CURSOR = "\x1b[?25h"
+"""The progress bar hides it, and has no time to show it again where the process is killed."""
 
 
 class Interrupt:
@@ -23,13 +25,14 @@ class Interrupt:
     Args:
         unit: what is finished before the work stops.
         again: the command that goes on with the work.
+        kill: whether a second Ctrl-C kills the process, as SIGTERM does; KeyboardInterrupt would wait for its threads.
 
     Attributes:
         received: the signal, once there was one.
     """
 
-    def __init__(self, unit: str = "photograph", again: str = "") -> None:
-        self.unit, self.again = unit, again
+    def __init__(self, unit: str = "photograph", again: str = "", kill: bool = False) -> None:
+        self.unit, self.again, self.kill = unit, again, kill
         self.received: signal.Signals | None = None
         self._before = {number: signal.getsignal(number) for number in SIGNALS}
 
@@ -53,8 +56,10 @@ class Interrupt:
     def _receive(self, number: int, _: FrameType | None) -> None:
         self.received = signal.Signals(number)
         self._restore()
+        if self.kill and self._before[signal.SIGINT] is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         if os.isatty(2):  # in a log file it would help nobody; and print may be busy
-            os.write(2, f"\ngeseg: stops after this {self.unit}; once more to stop at once\n".encode())
+            os.write(2, f"{SHOW_CURSOR}\ngeseg: stops after this {self.unit}; once more to stop at once\n".encode())
 
     def _restore(self) -> None:
         for number, handler in self._before.items():

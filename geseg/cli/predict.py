@@ -79,7 +79,7 @@ def predict(
         overwrite=overwrite,
         ray=ray,
     )
-    with Interrupt(again=typed_again()) as interrupt:
+    with Interrupt(again=typed_again(), kill=ray is None) as interrupt:  # a cluster made here has to be ended
         result = run(config, track=choose_track(quiet), stop=interrupt.wanted)
     done = f"{result.written} masks" + (f", {result.done_before} were done already," if result.done_before else "")
     say(f"{out}: {done} at threshold {result.threshold:g}, by {result.model} on {result.device}")

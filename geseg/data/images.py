@@ -162,37 +162,46 @@ def _reason(error: Exception) -> str:
     return "its text or its colour profile is too long" if "MAX_TEXT_" in reason else reason
 
 
-def write_mask(path: Path, mask: Bool[np.ndarray, "h w"], text: str | None = None) -> None:
-    """Write a mask as 8-bit grey PNG, 255 where it is true; `text` goes with it, for `pngtext.read_text`."""
-    save_png(path, Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), text)
+def write_mask(path: Path, mask: Bool[np.ndarray, "h w"], text: str | None = None, fresh: bool = False) -> None:
+    """Write a mask as 8-bit grey PNG, 255 where it is true; the rest as for `save_png`."""
+    save_png(path, Image.fromarray(mask.astype(np.uint8) * np.uint8(255)), text, fresh)
 
 
-def write_probability(path: Path, probability: Float[np.ndarray, "h w"], text: str | None = None) -> None:
-    """Write probabilities in [0, 1] as 16-bit grey PNG: round(65535 p); `text` as for `write_mask`."""
+def write_probability(
+    path: Path, probability: Float[np.ndarray, "h w"], text: str | None = None, fresh: bool = False
+) -> None:
+    """Write probabilities in [0, 1] as 16-bit grey PNG: round(65535 p); the rest as for `save_png`."""
     whole = np.empty(probability.shape, np.uint16)
     for start in range(0, len(whole), ROWS):
         whole[start : start + ROWS] = np.rint(probability[start : start + ROWS].astype(np.float64) * 65535)
-    save_png(path, Image.fromarray(whole), text)
+    save_png(path, Image.fromarray(whole), text, fresh)
 
 
 def write_overlay(
-    path: Path, image: UInt8[np.ndarray, "h w 3"], mask: Bool[np.ndarray, "h w"], text: str | None = None
+    path: Path,
+    image: UInt8[np.ndarray, "h w 3"],
+    mask: Bool[np.ndarray, "h w"],
+    text: str | None = None,
+    fresh: bool = False,
 ) -> None:
-    """Write the photograph with the mask tinted and outlined in cyan, as PNG; `text` as for `write_mask`."""
+    """Write the photograph with the mask tinted and outlined in cyan, as PNG; the rest as for `save_png`."""
     inner = np.pad(mask, 1)
     inner = mask & inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]
     mixed = image.copy()
     for where, opacity in ((inner, TINT), (mask & ~inner, OUTLINE)):
         mixed[where] = np.rint(mixed[where] * (1 - opacity) + np.array(OVERLAY_RGB) * opacity)
-    save_png(path, Image.fromarray(mixed), text)
+    save_png(path, Image.fromarray(mixed), text, fresh)
 
 
-def save_png(path: Path, image: Image.Image, text: str | None = None) -> None:
-    """Write a PNG whole or not at all, whatever the suffix of `path`; the same pixels and text make the same bytes."""
+def save_png(path: Path, image: Image.Image, text: str | None = None, fresh: bool = False) -> None:
+    """Write a PNG whole or not at all, whatever the suffix of `path`; the same pixels and text make the same bytes.
+
+    `text` goes with it, for `pngtext.read_text`; `fresh` is that of `files.atomic_path`.
+    """
     about = PngInfo()
     if text is not None:
         about.add_text(KEY, text)
     encoded = io.BytesIO()
     image.save(encoded, format="PNG", pnginfo=about, compress_type=PNG_STRATEGY)
-    with atomic_path(path) as partial:
+    with atomic_path(path, fresh=fresh) as partial:
         partial.write_bytes(encoded.getvalue())  # Pillow, writing to the disk, would not tell that it is full

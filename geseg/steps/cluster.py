@@ -124,7 +124,11 @@ class Cluster:
                 todo.clear()
                 self._staff.stop()
             while todo and self._staff.idle:
-                self._staff.give(todo.popleft())
+                block = todo.popleft()
+                if table:
+                    for job in block.jobs:
+                        table.forget(job)
+                self._staff.give(block)
             for said in self._staff.listen():
                 if isinstance(said, Done):
                     error = error or said.error

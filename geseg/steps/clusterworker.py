@@ -3,12 +3,11 @@
 import os
 import platform
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from geseg.errors import ImageError, OutputError, ProcessError
+from geseg.errors import OutputError, ProcessError
 from geseg.steps.jobs import Job, remove_leftovers
 from geseg.steps.local import Local
 from geseg.steps.models import EngineName, load
@@ -53,6 +52,9 @@ class Done:
     notes: tuple[str, ...] = ()
     error: OutputError | None = None
     """Why nothing more can be written."""
+
+    def forget(self, job: Job) -> None:
+        """Nothing: the rows of a block are forgotten before it is given to a worker, who may die."""
 
     def add(self, job: Job, figures: "Morphometry") -> None:
         self.figures.append((job, figures))
@@ -107,7 +109,7 @@ class Worker:
         """Whether a photograph needs nothing more."""
         assert self._local
         remove_leftovers([job], [])
-        with suppress(ImageError):  # which will be said when it is segmented
+        try:
             trust = done_before(job, self._local.origin, overwrite=True)
             if trust is None:
                 return False
@@ -115,9 +117,12 @@ class Worker:
                 from geseg.steps.measure import figures_of_done  # noqa: PLC0415 - a start without it is faster
 
                 done.add(job, figures_of_done(job))
-            done.rows.append(ImageRow(image=job.name, status="done", trust=trust))
-            return True
-        return False
+        except OutputError:
+            raise
+        except Exception:  # which will be said when it is segmented
+            return False
+        done.rows.append(ImageRow(image=job.name, status="done", trust=trust))
+        return True
 
     def stop(self) -> None:
         """End the block after the photograph in the net; called while `do` runs."""

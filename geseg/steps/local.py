@@ -53,7 +53,7 @@ class Local:
     """The crew of this process; while its net works on a photograph, the next are read and the last ones written.
 
     A photograph of 8 megapixels takes a core a second to read, and three to measure. With one thread for each of both,
-    a GPU, or a net that has many cores, would wait for them.
+    a GPU, or a net that has many cores, would wait for them. Those that memory runs out for are done again at the end.
     """
 
     def __init__(self, model: Model, threshold: float | None, overwrite: bool, cores: int) -> None:
@@ -62,22 +62,38 @@ class Local:
         self.origin = Origin.of(model, model.threshold if threshold is None else threshold)
         self.device, self.path = model.device, model.path
         self._net = Halving(model.segmenter.net)
+        self._alone = False
         self._segmenter = dataclasses.replace(model.segmenter, net=self._net)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        short = f"memory ran out; from then on the net ran in batches of at most {self._net.largest} tiles"
-        return () if self._net.largest is None else (short,)
+        batches = f"memory ran out; from then on the net ran in batches of at most {self._net.largest} tiles"
+        alone = "memory ran out with several photographs under way; those that lacked it were done again, each alone"
+        return (*[batches] * (self._net.largest is not None), *[alone] * self._alone)
 
     def run(self, jobs: Sequence[Job], table: Table | None, keep: Keep, stop: Stop) -> Generator[None, None, None]:
-        def write(course: Course) -> None:
-            """In a thread beside that of the net; there may be several."""
+        short = list[Job]()
+
+        def write(course: Course) -> bool:
+            """In a thread beside that of the net; there may be several. Whether the photograph is through."""
             course.write(self.origin, table, self._overwrite)
-            keep(course.row)
+            if course.short:
+                short.append(course.job)
+            else:
+                keep(course.row)
+            return not course.short
 
         stages = self._read, self._segment, write
         with closing(pipeline.overlap(jobs, *stages, stop, self._helpers)) as written:
-            yield from written
+            yield from (None for through in written if through)
+        for job in short:
+            if stop():
+                return
+            course = self._segment(self._read(job))
+            course.write(self.origin, table, self._overwrite)
+            keep(course.row)
+            self._alone = self._alone or not course.short
+            yield
 
     def _read(self, job: Job) -> Course:
         """In a thread beside that of the net; there may be several."""

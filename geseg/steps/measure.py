@@ -139,13 +139,13 @@ def figures_of_done(job: Job) -> Morphometry:
     return morphometry.measure(mask, view).figures
 
 
-def write_skeleton(path: Path, skeleton: Bool[np.ndarray, "h w"], text: str) -> None:
-    """Write centre lines as PNG of 1 bit, white where they are; `text` as for `images.write_mask`.
+def write_skeleton(path: Path, skeleton: Bool[np.ndarray, "h w"], text: str, fresh: bool = False) -> None:
+    """Write centre lines as PNG of 1 bit, white where they are; the rest as for `images.save_png`.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    images.save_png(path, Image.fromarray(skeleton), text)
+    images.save_png(path, Image.fromarray(skeleton), text, fresh)
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:

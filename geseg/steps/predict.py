@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geseg.cores import count_cores
-from geseg.errors import ConfigError, ImageError, OutputError
+from geseg.errors import ConfigError, OutputError
 from geseg.progress import Stop, Track, never, silent
 from geseg.steps import predictreport
 from geseg.steps.jobs import Folders, Job, Kind, Listing, plan, remove_leftovers
@@ -16,6 +16,7 @@ from geseg.steps.models import SHIPPED, EngineName, load
 from geseg.steps.origin import done_before
 from geseg.steps.predictreport import ImageRow, Report
 from geseg.steps.shards import Shard, choose
+from geseg.steps.stages import reason
 
 if TYPE_CHECKING:
     from geseg.steps.vesseltable import VesselTable
@@ -110,12 +111,11 @@ def run(config: PredictConfig, track: Track = silent, stop: Stop = never) -> Pre
         if folder.is_file():
             raise OutputError(f"{folder} is a file, expected the name of a folder to write to; choose another one")
     jobs, listing = plan(config.images, config.recursive, config.folders)
-    before = predictreport.photographs_before(config.report, config.overwrite)
-    others = before - {job.name for job in jobs}
-    listing = replace(listing, remarks=(*listing.remarks, *predictreport.remark_on(config.report, others)))
+    predictreport.photographs_before(config.report, config.overwrite)  # raises where something else is
+    names = frozenset(job.name for job in jobs)
     jobs = choose(jobs, config.shard) if config.shard else jobs
     with _gather(config, len(jobs), stop, track) as crew:
-        work = _Work(config, jobs, listing, crew)
+        work = _Work(config, jobs, names, listing, crew)
         looked = work.look_back(track if config.out.exists() else silent, stop)
         if looked:
             work.go_on(track, stop)
@@ -146,8 +146,12 @@ def _gather(config: PredictConfig, photographs: int, stop: Stop, track: Track) -
 class _Work:
     """The state of a run: a row of the report for each photograph that is dealt with."""
 
-    def __init__(self, config: PredictConfig, jobs: Sequence[Job], listing: Listing, crew: Crew) -> None:
+    def __init__(
+        self, config: PredictConfig, jobs: Sequence[Job], names: frozenset[str], listing: Listing, crew: Crew
+    ) -> None:
         self.config, self.jobs, self.listing, self.crew = config, jobs, listing, crew
+        self.names = names
+        """Of all photographs that are listed, of which a shard does a part."""
         self.table = self._open_table()
         self.rows: dict[str, ImageRow] = {}
         self.before = 0
@@ -171,8 +175,10 @@ class _Work:
                 trust = done_before(job, self.crew.origin, self.config.overwrite)
                 if trust is not None and self.table:
                     self.table.add_done(job)
-            except ImageError as error:
-                self.rows[job.name] = ImageRow(image=job.name, status="failed", reason=str(error))
+            except OutputError:
+                raise
+            except Exception as error:  # measuring may need more memory than there is, too
+                self.rows[job.name] = ImageRow(image=job.name, status="failed", reason=reason(job.image, error))
                 continue
             if trust is not None:
                 self.rows[job.name] = ImageRow(image=job.name, status="done", trust=trust)
@@ -194,9 +200,15 @@ class _Work:
         self.save()
 
     def save(self) -> None:
-        self.report().write(self.config.report)
-        if self.table:
-            self.table.save()
+        try:
+            if self.table:
+                self.table.save()
+        finally:  # one of them may be on a full disk
+            path = self.config.report
+            others = predictreport.photographs_before(path, self.config.overwrite) - self.names
+            remarks = (*self.listing.remarks, *predictreport.remark_on(path, others))
+            self.listing = replace(self.listing, remarks=remarks)
+            self.report().write(path)
 
     def keep(self, row: ImageRow) -> None:
         self.rows[row.image] = row

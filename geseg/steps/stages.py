@@ -15,7 +15,7 @@ from geseg.data.quality import Quality
 from geseg.errors import GesegError, ImageError, OutputError
 from geseg.inference.memory import is_out_of_memory
 from geseg.steps.jobs import Job
-from geseg.steps.origin import Header, Origin, digest_of, done_before
+from geseg.steps.origin import Header, Origin, digest_of, done_before, read_header
 from geseg.steps.predictreport import ImageRow
 from geseg.steps.review import Trust, judge
 from geseg.steps.segmenting import Ready, ScaledMap, Segmenter
@@ -26,6 +26,10 @@ if TYPE_CHECKING:  # a start without it is faster
 
 class Table(Protocol):
     """What takes the figures of vessels."""
+
+    def forget(self, job: Job) -> None:
+        """Drop what is known of a photograph whose mask is about to be replaced."""
+        ...
 
     def add(self, job: Job, figures: "Morphometry") -> None: ...
 
@@ -59,6 +63,8 @@ class Course:
 
     def __init__(self, job: Job) -> None:
         self.job = job
+        self.short = False
+        """Whether memory has run out, which it may not do where no other photograph is under way."""
         self._seconds = 0.0
         self._reason: str | None = None
         self._photograph: Photograph | None = None
@@ -81,7 +87,9 @@ class Course:
             with self._stage():
                 done_before(self.job, origin, overwrite)  # raises where something else has come to be
                 segmented = conclude(self._photograph, self._map, origin)
-                write(self.job, self._photograph, segmented, table)
+                if table:
+                    table.forget(self.job)
+                write(self.job, self._photograph, segmented, table, overwrite)
                 self._trust = segmented.header.trust
 
     @property
@@ -98,12 +106,18 @@ class Course:
             yield
         except OutputError:
             raise
-        except GesegError as error:
-            self._reason = str(error)
         except Exception as error:
-            what = "it needs more memory than there is" if is_out_of_memory(error) else repr(error)
-            self._reason = f"{self.job.image} cannot be segmented: {what}"
+            self._reason = reason(self.job.image, error)
+            self.short = is_out_of_memory(error) or isinstance(error.__cause__, MemoryError)
         self._seconds += time.monotonic() - start
+
+
+def reason(image: Path, error: Exception) -> str:
+    """What the report says of a photograph in which something has gone wrong."""
+    if isinstance(error, GesegError):
+        return str(error)
+    what = "it needs more memory than there is" if is_out_of_memory(error) else repr(error)
+    return f"{image} cannot be segmented: {what}"
 
 
 def read(path: Path, segmenter: Segmenter) -> Photograph:
@@ -133,30 +147,56 @@ def conclude(photograph: Photograph, raw: ScaledMap, origin: Origin) -> Segmente
     return Segmented(probability, probability >= origin.threshold, Header(origin, photograph.sha256, trust))
 
 
-def write(job: Job, photograph: Photograph, segmented: Segmented, table: Table | None) -> None:
+def write(job: Job, photograph: Photograph, segmented: Segmented, table: Table | None, overwrite: bool) -> None:
     """Write what was asked for, each PNG with the header that tells the next run that it is done.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: a file cannot be written; or another command has written there, and `overwrite` is false.
     """
     text = segmented.header.to_json()
     for kind, path in job.outputs.items():
-        if kind == "mask":
-            images.write_mask(path, segmented.mask, text)
-        elif kind == "probability":
-            images.write_probability(path, segmented.probability, text)
-        elif kind == "overlay":
-            images.write_overlay(path, photograph.image, segmented.mask, text)
+        with _place(path, segmented.header, overwrite) as fresh:
+            if kind == "mask":
+                images.write_mask(path, segmented.mask, text, fresh)
+            elif kind == "probability":
+                images.write_probability(path, segmented.probability, text, fresh)
+            elif kind == "overlay":
+                images.write_overlay(path, photograph.image, segmented.mask, text, fresh)
     if table or "skeleton" in job.outputs:
-        _write_vessels(job, photograph, segmented, table)
+        _write_vessels(job, photograph, segmented, table, overwrite)
 
 
-def _write_vessels(job: Job, photograph: Photograph, segmented: Segmented, table: Table | None) -> None:
+@contextmanager
+def _place(path: Path, header: Header, overwrite: bool) -> Iterator[bool]:
+    """Whether an output is to be `fresh`: an earlier run's of the same origin may be replaced, nothing else.
+
+    What has come to be meanwhile stays, and is as good if the same command has written it at the same time.
+    """
+    fresh = not overwrite and not _is_ours(path, header)
+    try:
+        yield fresh
+    except OutputError:
+        if not (fresh and _is_ours(path, header)):
+            raise
+
+
+def _is_ours(path: Path, header: Header) -> bool:
+    try:
+        found = read_header(path)
+    except OSError:  # there is none, or writing will complain about it
+        return False
+    return found is not None and (found.origin, found.input_sha256) == (header.origin, header.input_sha256)
+
+
+def _write_vessels(
+    job: Job, photograph: Photograph, segmented: Segmented, table: Table | None, overwrite: bool
+) -> None:
     from geseg.metrics import morphometry  # noqa: PLC0415 - a start without them is faster
     from geseg.steps import measure  # noqa: PLC0415
 
     vessels = morphometry.measure(segmented.mask, photograph.fov)
-    if "skeleton" in job.outputs:
-        measure.write_skeleton(job.outputs["skeleton"], vessels.skeleton, segmented.header.to_json())
+    if path := job.outputs.get("skeleton"):
+        with _place(path, segmented.header, overwrite) as fresh:
+            measure.write_skeleton(path, vessels.skeleton, segmented.header.to_json(), fresh)
     if table:
         table.add(job, vessels.figures)

@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from geseg.files import check_writable
 from geseg.metrics.morphometry import Morphometry
 from geseg.steps import measure
 from geseg.steps.jobs import Job
@@ -20,17 +21,19 @@ class VesselTable:
     Each shard writes a table of its own; the next run without shards takes the rows of theirs.
 
     Raises:
-        ConfigError, OutputError: as `measure.earlier_rows`.
+        ConfigError, OutputError: as `measure.earlier_rows`; or the file cannot be written.
     """
 
     def __init__(self, path: Path, masks: Path, shard: Shard | None, jobs: Sequence[Job], overwrite: bool) -> None:
         self.path = shard.part(path) if shard else path
-        self._jobs = jobs
+        self._jobs, self._masks, self._overwrite = jobs, masks, overwrite
+        self._known = _state(self.path)
         self._rows = dict(measure.earlier_rows(self.path, masks, overwrite))
         for part in [] if shard else parts_of(path):
             self._rows |= measure.earlier_rows(part, masks, overwrite=True)
         self._saved = time.monotonic()
         self._changing = threading.Lock()
+        check_writable(self.path, "--measure")
 
     def add_done(self, job: Job) -> None:
         """Measure what an earlier run has done, unless it has; ImageError if a file of it cannot be read."""
@@ -45,16 +48,34 @@ class VesselTable:
             self._rows[job.name] = row
             self._save_now_and_then()
 
+    def forget(self, job: Job) -> None:
+        """Drop the row of a photograph whose mask is about to be replaced: measuring the new one may fail."""
+        with self._changing:
+            self._rows.pop(job.name, None)
+
     def save(self) -> None:
         """Write the file, in the order of the photographs; OutputError if that is not possible.
 
-        At the end are the rows of those that are not in the folder any more, but whose masks are.
+        At the end are the rows of those that are not in the folder any more, but whose masks are. What another command
+        has written meanwhile is treated as what was there at the start.
         """
+        if _state(self.path) != self._known:
+            self._rows = measure.earlier_rows(self.path, self._masks, self._overwrite) | self._rows
         names = [job.name for job in self._jobs if job.name in self._rows]
         others = self._rows.keys() - set(names)
         measure.write_rows(self.path, [self._rows[name] for name in (*names, *sorted(others))])
+        self._known = _state(self.path)
         self._saved = time.monotonic()
 
     def _save_now_and_then(self) -> None:
         if time.monotonic() - self._saved > SAVE_SECONDS:
             self.save()
+
+
+def _state(path: Path) -> tuple[int, int] | None:
+    """What differs once another command has written the file; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:  # what it is will be told when it is read, or written
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from geseg.data import drawn
+from geseg.data.pngtext import read_text
 
 PHOTOGRAPHS = 12
 SLOWLY = """import time, geseg.steps.stages as p
@@ -120,18 +121,53 @@ def test_a_signal_finishes_the_photograph_and_says_how_to_go_on(
     assert len(kept(out)) == PHOTOGRAPHS
 
 
-def test_a_second_signal_ends_it_at_once(photos: Path, tmp_path: Path, run_folder: Path) -> None:
+@pytest.mark.parametrize(("stage", "number"), [("segment", signal.SIGTERM), ("write", signal.SIGINT)])
+def test_a_second_signal_ends_it_at_once(
+    photos: Path, tmp_path: Path, run_folder: Path, stage: str, number: signal.Signals
+) -> None:
+    """Whatever the main thread is at, and other threads."""
     begun = tmp_path / "begun"
     for_ever = f"import pathlib, time, geseg.steps.stages as p\nbegun = pathlib.Path({str(begun)!r})\n"
-    for_ever += "def segment(*_): begun.touch(); time.sleep(100)\np.segment = segment"
+    for_ever += f"def work(*_): begun.touch(); time.sleep(100)\np.{stage} = work"
     process = start(photos, tmp_path / "masks", run_folder, for_ever)
     while process.poll() is None and not begun.exists():
         time.sleep(0.01)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     time.sleep(0.5)
     assert process.poll() is None, "the first one waits for the photograph"
-    process.send_signal(signal.SIGTERM)
-    assert finish(process)[0] == -signal.SIGTERM
+    process.send_signal(number)
+    asked = time.monotonic()
+    assert finish(process)[0] == -number
+    assert time.monotonic() - asked < 10
+
+
+TOGETHER = """import geseg.steps.stages as p, pathlib, time
+here, write = pathlib.Path({!r}), p.write
+def together(*given):
+    me = here / f"{{time.monotonic_ns()}}"
+    me.touch()
+    while len(list(here.iterdir())) < 2: time.sleep(0.001)
+    write(*given)
+p.write = together"""
+"""Run first by two, this lets both look for what is there, and only then write, about at once."""
+
+
+@pytest.mark.parametrize("other", ["0.3", "0.4"])
+def test_two_commands_at_once_keep_the_masks_of_each_other(
+    photos: Path, tmp_path: Path, run_folder: Path, other: str
+) -> None:
+    """The same command twice makes the same bytes, and both do well."""
+    (tmp_path / "here").mkdir()
+    out, skeletons, before = tmp_path / "masks", tmp_path / "skeletons", TOGETHER.format(str(tmp_path / "here"))
+    more = "--skeleton", str(skeletons), "--threshold"
+    both = [start(photos / "00.png", out, run_folder, before, *more, threshold) for threshold in ("0.3", other)]
+    codes, _, said = zip(*map(finish, both), strict=True)
+    assert sorted(codes) == ([0, 0] if other == "0.3" else [0, 1]), said
+    if other != "0.3":
+        assert f"geseg: {out / '00.png'} has come to be meanwhile: another command writes there" in "".join(said)
+    winner = f'"threshold": {("0.3", other)[codes.index(0)]},'
+    assert all(winner in (read_text(folder / "00.png") or "") for folder in (out, skeletons))
+    assert not list(tmp_path.rglob("*.partial"))
 
 
 def test_a_full_disk_is_one_line(photos: Path, tmp_path: Path, run_folder: Path) -> None:

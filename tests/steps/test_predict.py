@@ -2,16 +2,21 @@ import gzip
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from geseg.data import images
+from geseg.data.decode import Pixels
 from geseg.data.fov import find_fov
 from geseg.data.images import read_image
 from geseg.errors import ConfigError, DataError, DeviceError, GesegError, ModelFileError, OutputError
+from geseg.metrics import morphometry
 from geseg.steps import models
 from geseg.steps.predict import PredictConfig, run
 
@@ -248,3 +253,40 @@ def test_one_file_of_a_suffix_that_is_not_looked_for(tmp_path: Path, run_folder:
     Image.fromarray(draw_eye(0)[0]).save(tmp_path / "eye.jpe", format="JPEG")
     run(PredictConfig(images=tmp_path / "eye.jpe", out=tmp_path / "masks", model=run_folder))
     assert [path.name for path in (tmp_path / "masks").glob("*.png")] == ["eye.png"]
+
+
+@pytest.mark.parametrize("fits", [True, False])
+def test_photographs_that_lack_memory_beside_others_are_done_again_alone(
+    photos: Path, tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch, fits: bool
+) -> None:
+    """One lacks it where it is decoded, another where it is measured; in the end they are in the main thread, alone."""
+    for number in range(5):
+        save(photos / f"{number}.png", read_image(photos / "a.png"))
+
+    def beside_others(function: Callable[..., object], height: int) -> Callable[..., object]:
+        def work(*given: Any) -> object:  # noqa: ANN401
+            result = function(*given)
+            found = result.values if isinstance(result, Pixels) else given[0]
+            if len(found) == height and not (fits and threading.current_thread() is threading.main_thread()):
+                raise MemoryError
+            return result
+
+        return work
+
+    monkeypatch.setattr(images, "decode", beside_others(images.decode, 40))
+    monkeypatch.setattr(morphometry, "measure", beside_others(morphometry.measure, 41))
+    seen = list[object]()
+
+    def track(items: Iterable[Any], label: str, total: int | None = None) -> Iterator[Any]:
+        seen.append(total)
+        for item in items:
+            seen.append(item)
+            yield item
+
+    table = tmp_path / "vessels.csv"
+    result = run(PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, measure=table), track)
+    assert seen == [7, *[None] * 7]
+    note = "memory ran out with several photographs under way; those that lacked it were done again, each alone"
+    assert result.notes == (*result.notes[:1], *[note] * fits), "the first is about a file that is no image"
+    assert (result.written, len(result.failures)) == ((7, 0) if fits else (0, 7))
+    assert len(table.read_text().splitlines()) == 1 + result.written

@@ -17,6 +17,8 @@ from geseg.errors import ConfigError, OutputError
 from geseg.metrics import morphometry
 from geseg.steps import measure, stages, vesseltable
 from geseg.steps import predict as predict_step
+from geseg.steps.clusterworker import Order, Worker
+from geseg.steps.jobs import plan
 from geseg.steps.predict import PredictConfig, PredictResult, run
 from geseg.steps.segmenting import Segmenter
 from geseg.steps.shards import Shard
@@ -172,6 +174,97 @@ def test_a_stop_while_looking_back_keeps_what_was_measured(
     assert [row["image"] for row in rows(table)] == ["a.png", "b.tif"]
 
 
+def test_what_cannot_be_measured_is_told_each_time_and_stops_no_other(
+    predict: Predict, photos: Path, table: Path, tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its mask is there, so that the next run has nothing to do but to measure; so has a second worker of Ray."""
+    measured = morphometry.measure
+
+    def short(mask: np.ndarray, view: np.ndarray) -> object:
+        if len(mask) == 62:
+            raise MemoryError
+        return measured(mask, view)
+
+    monkeypatch.setattr(morphometry, "measure", short)
+    said = f"{photos / 'c.png'} cannot be segmented: it needs more memory than there is"
+    first, again = predict(), predict()
+    assert (first.written, again.done_before) == (3, 3)
+    assert first.failures[1] == again.failures[1] == said
+    assert [row["image"] for row in rows(table)] == ["a.png", "b.tif", "d.jpg"]
+    jobs = plan(photos, False, {"mask": tmp_path / "masks"})[0]
+    order = Order(
+        folder=str(tmp_path),
+        model=run_folder,
+        engine="auto",
+        device="cpu",
+        threshold=None,
+        turns=1,
+        overwrite=False,
+        measure=True,
+    )
+    monkeypatch.chdir(tmp_path)
+    worker = Worker(order)
+    worker.begin(1)
+    done = worker.do([job for job in jobs if job.name != "bad.png"], again=True)
+    assert {row.image: row.reason for row in done.rows} == {"a.png": None, "b.tif": None, "c.png": said, "d.jpg": None}
+    assert {job.name for job, _ in done.figures} == {"a.png", "b.tif", "d.jpg"}
+
+
+def test_a_mask_that_was_replaced_and_not_measured_has_no_row(
+    predict: Predict, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict(threshold=0.3)
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr(morphometry, "measure", broken)
+    assert predict(threshold=0.4, overwrite=True).written == 0
+    assert rows(table) == []
+
+
+@pytest.mark.parametrize("lost", ["vessels.csv", "masks/report.json"])
+def test_a_table_that_cannot_be_written_keeps_no_report_from_it_nor_the_other_way_round(
+    photos: Path, tmp_path: Path, run_folder: Path, table: Path, lost: str
+) -> None:
+    config = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, measure=table, device="cpu")
+
+    def stop() -> bool:
+        (tmp_path / lost).mkdir(parents=True, exist_ok=True)
+        return False
+
+    with pytest.raises(OutputError, match=lost):
+        run(config, stop=stop)
+    (other,) = {table, config.report} - {tmp_path / lost}
+    assert other.is_file()
+
+
+@pytest.mark.parametrize("out", ["masks", "others"])
+def test_a_table_that_has_come_to_be_meanwhile_is_treated_as_an_earlier_one(
+    predict: Predict, photos: Path, tmp_path: Path, run_folder: Path, table: Path, out: str
+) -> None:
+    """Another command writes it, with a photograph of another name; so it is with the report."""
+    (tmp_path / "second").mkdir()
+    shutil.copy(photos / "a.png", tmp_path / "second" / "e.png")
+    config = PredictConfig(images=photos, out=tmp_path / "masks", model=run_folder, measure=table, device="cpu")
+
+    def stop() -> bool:
+        if not table.exists():
+            assert predict(images=tmp_path / "second", out=tmp_path / out).written == 1
+        return False
+
+    if out == "others":
+        with pytest.raises(
+            OutputError, match=r"exists already and none of its 1 rows is of a mask that is here; .*--m"
+        ):
+            run(config, stop=stop)
+        assert [row["image"] for row in rows(table)] == ["e.png"]
+    else:
+        (note,) = run(config, stop=stop).notes
+        assert note.startswith(f"{config.report} was about 1 photograph more, first e.png: now it is about these alone")
+        assert [row["image"] for row in rows(table)] == ["a.png", "b.tif", "c.png", "d.jpg", "e.png"]
+
+
 def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is not the name of a CSV file"):
         predict(measure=tmp_path / "vessels.png")
@@ -179,6 +272,10 @@ def test_what_is_refused_before_any_work(predict: Predict, table: Path, tmp_path
         ConfigError, match=r"masks, probabilities, overlays and skeletons have the same names; give each"
     ):
         predict(skeleton=tmp_path / "masks")
+    with pytest.raises(
+        OutputError, match=r"^cannot write /proc/vessels\.csv: .*; choose another place with --measure$"
+    ):
+        predict(measure=Path("/proc/vessels.csv"))
     table.write_text("of a laboratory")
     with pytest.raises(OutputError, match=r"vessels\.csv exists already and is no table of geseg; .* --overwrite"):
         predict()

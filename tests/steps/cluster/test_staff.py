@@ -21,6 +21,7 @@ from geseg.steps.jobs import Job
 from geseg.steps.origin import Origin
 from geseg.steps.predict import PredictConfig
 from geseg.steps.predictreport import ImageRow
+from geseg.steps.stages import Table
 
 T = TypeVar("T")
 
@@ -117,7 +118,9 @@ Run = Callable[..., tuple[int, tuple[str, ...], str]]
 def run(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Segments four photographs over a stub: how many are done, the notes, and what they were done on."""
 
-    def start(ray: Stub, stop: Stop = never, track: Track = silent) -> tuple[int, tuple[str, ...], str]:
+    def start(
+        ray: Stub, stop: Stop = never, track: Track = silent, table: Table | None = None
+    ) -> tuple[int, tuple[str, ...], str]:
         @contextmanager
         def session(_: str) -> Iterator[Stub]:
             yield ray
@@ -126,7 +129,7 @@ def run(jobs: list[Job], monkeypatch: pytest.MonkeyPatch) -> Run:
         rows: list[ImageRow] = []
         config = PredictConfig(images=Path("photos"), out=Path("masks"), ray="auto")
         with cluster.join(config, len(jobs), stop, track) as crew:
-            for _ in crew.run(jobs, None, rows.append, stop):
+            for _ in crew.run(jobs, table, rows.append, stop):
                 pass
         return sum(row.status == "done" for row in rows), crew.notes, crew.device
 
@@ -137,6 +140,21 @@ def test_all_goes_well(run: Run) -> None:
     ray = Stub([READY, READY], done)
     assert run(ray) == (4, (), "cpu (geseg's kernel), 2 workers of Ray")
     assert len(ray.killed) == 2
+
+
+def test_figures_of_a_block_are_forgotten_before_it_is_given(run: Run, jobs: list[Job]) -> None:
+    """It may die when it has replaced the masks."""
+    told = list[str]()
+
+    def work(given: Sequence[Job]) -> Said:
+        told.extend(f"work on {job.name}" for job in given)
+        return DIED
+
+    run(
+        Stub(itertools.repeat(READY), work), table=SimpleNamespace(forget=lambda job: told.append(f"forget {job.name}"))
+    )
+    first = [(told.index(f"forget {job.name}"), told.index(f"work on {job.name}")) for job in jobs]
+    assert all(forgotten < begun for forgotten, begun in first)
 
 
 @pytest.mark.parametrize("other", [OTHER, ON_GPU])
