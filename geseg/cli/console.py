@@ -59,11 +59,15 @@ def draw_bar(items: Iterable[T], label: str, total: int | None = None) -> Iterat
 def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """A line on stderr every half minute, and one at the end, for work that goes to a log file."""
     start, last, done = time.monotonic(), time.monotonic(), 0
-    for done, item in enumerate(items, 1):
-        yield item
-        if time.monotonic() - last >= LOG_SECONDS:
-            last = time.monotonic()
-            typer.echo(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", err=True)
+    try:
+        for done, item in enumerate(items, 1):
+            yield item
+            if time.monotonic() - last >= LOG_SECONDS:
+                last = time.monotonic()
+                typer.echo(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", err=True)
+    except GeneratorExit:  # the caller has left its loop: its time is over, or it was stopped
+        typer.echo(f"{label}: ended at {done} of {total or '?'} after {time.monotonic() - start:.1f} s", err=True)
+        raise
     typer.echo(f"{label}: {done} done in {time.monotonic() - start:.1f} s", err=True)
 
 

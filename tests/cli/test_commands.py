@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 import geseg
 from geseg.cli.app import COMMANDS, app
+from geseg.cli.console import log_lines
 from geseg.cli.options import GroupName
 from geseg.data import hdf5
 from geseg.data.augment import Augmentation
@@ -166,6 +167,14 @@ def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_pat
         best = max(best, float(row["val_dice"]))
         figures = f"loss {float(row['loss']):.4f}, val Dice {float(row['val_dice']):.4f} (best {best:.4f})"
         assert re.fullmatch(rf"epoch {row['epoch']}/2: {re.escape(figures)}, \d+ patches/s, \d+ s left", line)
+
+
+def test_work_that_is_left_early_ends_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As by `train --minutes` and SIGTERM."""
+    for number in log_lines(range(5), "epoch 1/2", 5):
+        if number == 2:
+            break
+    assert re.fullmatch(r"epoch 1/2: ended at 3 of 5 after 0\.\d s\n", capsys.readouterr().err)
 
 
 def test_eval_prints_tables_or_json(run_folder: Path, patch_file: Path) -> None:
