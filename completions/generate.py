@@ -34,7 +34,7 @@ class Option:
     Attributes:
         names: All spellings, such as ("-o", "--out").
         off: The spelling that negates a flag, such as ("--no-colour",), or none.
-        about: Help in one sentence, without its full stop and default.
+        about: Help in one sentence, without its full stop.
         value: bool for a flag, Path, an Enum, or another type, whose values cannot be listed.
         repeats: Whether it may be given several times.
     """
@@ -112,7 +112,7 @@ def _plain(hint: object) -> type:
 
 
 def _brief(text: str) -> str:
-    return text.partition(" [default")[0].rstrip(".")
+    return text.rstrip(".")
 
 
 BASH = """\

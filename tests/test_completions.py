@@ -214,6 +214,21 @@ def test_every_command_has_a_help_text() -> None:
         assert re.match(r"[A-Z].*\.$", (inspect.getdoc(command.callback) or "").partition("\n")[0]), command.name
 
 
+@pytest.mark.parametrize(("command", "default"), [
+    ("train", "runs/NAME"), ("train", "0.02; with --from 0.002"), ("eval", "test if labelled, else val, else train"),
+    ("export", "model.onnx beside the weights"), ("predict", "the model's own"),
+])  # fmt: skip
+def test_defaults_in_words_are_on_the_help_page(command: str, default: str) -> None:
+    page = CliRunner().invoke(app, [command, "--help"], env={"COLUMNS": "300"}).stdout
+    assert f"[default: ({default})]" in page
+
+
+@pytest.mark.parametrize("hint", PARAMETERS)
+def test_no_help_text_loses_what_is_in_brackets(hint: object) -> None:
+    """Typer's help pages take them for markup and drop them."""
+    assert not re.search(r"\[[a-z]", typing.get_args(hint)[1].help)
+
+
 @pytest.mark.parametrize("hint", PARAMETERS)
 def test_every_option_has_a_help_text_and_every_number_a_unit_or_range(hint: object) -> None:
     value, info = typing.get_args(hint)

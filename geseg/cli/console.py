@@ -1,5 +1,6 @@
 """The terminal: results go to stdout, progress to stderr; a bar on a terminal, now and then a line in a log file."""
 
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,10 +35,10 @@ def choose_track(quiet: bool) -> Track:
 
 @contextmanager
 def choose_view(quiet: bool) -> Iterator[tuple[Track, "Callable[[Moment], None]"]]:
-    """Track and watch of a training: a live view on a terminal, which draws the bar too, else as `choose_track`."""
+    """Track and watch of a training: a live view on a terminal, which draws the bar too, lines in a log, or none."""
     track = choose_track(quiet)
     if track is not draw_bar:
-        yield track, lambda _: None
+        yield track, (lambda _: None) if quiet else log_epoch
         return
     from geseg.cli.liveview import LiveView
 
@@ -58,12 +59,27 @@ def draw_bar(items: Iterable[T], label: str, total: int | None = None) -> Iterat
 def log_lines(items: Iterable[T], label: str, total: int | None = None) -> Iterator[T]:
     """A line on stderr every half minute, and one at the end, for work that goes to a log file."""
     start, last, done = time.monotonic(), time.monotonic(), 0
-    for done, item in enumerate(items, 1):
-        yield item
-        if time.monotonic() - last >= LOG_SECONDS:
-            last = time.monotonic()
-            typer.echo(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", err=True)
+    try:
+        for done, item in enumerate(items, 1):
+            yield item
+            if time.monotonic() - last >= LOG_SECONDS:
+                last = time.monotonic()
+                typer.echo(f"{label}: {done} of {total or '?'} after {last - start:.0f} s", err=True)
+    except GeneratorExit:  # the caller has left its loop: its time is over, or it was stopped
+        typer.echo(f"{label}: ended at {done} of {total or '?'} after {time.monotonic() - start:.1f} s", err=True)
+        raise
     typer.echo(f"{label}: {done} done in {time.monotonic() - start:.1f} s", err=True)
+
+
+def log_epoch(now: "Moment") -> None:
+    """A line on stderr once an epoch is validated."""
+    from geseg.cli.liveview import time_left
+
+    p = now.progress
+    if not p.losses:
+        dice = "" if math.isnan(p.last_dice) else f"val Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), "
+        speed = f"{now.patches_per_second:.0f} patches/s, {time_left(now)}"
+        typer.echo(f"epoch {p.epoch}/{now.epochs}: loss {p.curve[-1]['loss']:.4f}, {dice}{speed}", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

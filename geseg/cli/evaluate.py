@@ -39,7 +39,7 @@ def evaluate(
         "patches.h5"
     ),
     split: Annotated[
-        Split | None, typer.Option(help="Images to score. [default: test if labelled, else val, else train]")
+        Split | None, typer.Option(help="Images to score.", show_default="test if labelled, else val, else train")
     ] = None,
     equivariance: Annotated[
         bool, typer.Option("--equivariance", help="Also score turned and mirrored photographs, every 15 degrees.")

@@ -12,7 +12,8 @@ from geseg.cli.options import Model, Overwrite, Quiet
 def export(
     model: Model,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="ONNX file to write. [default: model.onnx beside the weights]")
+        Path | None,
+        typer.Option("-o", "--out", help="ONNX file to write.", show_default="model.onnx beside the weights"),
     ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,

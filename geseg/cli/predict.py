@@ -36,7 +36,9 @@ def predict(
     measure: Annotated[
         Path | None, typer.Option(metavar="FILE.csv", help="Table of the vessels' density, length, width and others.")
     ] = None,
-    threshold: Annotated[float | None, typer.Option(help="Probability in (0, 1). [default: the model's own]")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="Probability in (0, 1).", show_default="the model's own")
+    ] = None,
     turns: Turns = 1,
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Sub-folders too, kept in the output.")] = False,
     shard: Annotated[

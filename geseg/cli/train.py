@@ -13,7 +13,9 @@ from geseg.cli.options import Device, FractionOf, GroupName, Loss, Overwrite, Pa
 
 def train(
     patches: Patches = Path("patches.h5"),
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="Run folder to write. [default: runs/NAME]")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="Run folder to write.", show_default="runs/NAME")
+    ] = None,
     group: Annotated[
         GroupName,
         typer.Option(
@@ -38,7 +40,8 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="Finish within this many minutes.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Patches per step.")] = 8,
     learning_rate: Annotated[
-        float | None, typer.Option(min=1e-6, help="Peak learning rate of AdamW. [default: 0.02; with --from 0.002]")
+        float | None,
+        typer.Option(min=1e-6, help="Peak learning rate of AdamW.", show_default="0.02; with --from 0.002"),
     ] = None,
     patience: Annotated[int, typer.Option(min=1, help="Epochs without a better Dice before stopping.")] = 10,
     seed: Seed = 0,

@@ -7,8 +7,8 @@ import itertools
 import math
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import POINTER, Structure, c_double, c_int32, c_int64, c_void_p
 from pathlib import Path
 from typing import Any
@@ -217,16 +217,39 @@ def _share(work: Callable[..., None], jobs: Sequence[tuple[Any, ...]], threads: 
         for job in left:
             work(*job)
 
-    helpers = min(threads, len(jobs)) - 1
-    futures = [_pool(threads).submit(take) for _ in range(helpers)] if helpers > 0 else []
+    def help_within(gate: threading.RLock) -> None:
+        if gate.acquire(blocking=False):  # else it is closed already
+            try:
+                take()
+            finally:
+                gate.release()
+
+    gates = [threading.RLock() for _ in range(min(threads, len(jobs)) - 1)]
+    futures = []
     try:
+        for gate in gates:
+            futures.append(_pool(threads).submit(help_within, gate))
         take()
-    finally:  # an error or an interrupt frees memory that those which have begun still read and write
+        for future in futures:
+            future.result()
+    except BaseException:  # an error or an interrupt frees memory that those which have begun still read and write
+        _close(left, gates)
+        raise
+
+
+def _close(left: Iterator[tuple[Any, ...]], gates: Sequence[threading.RLock]) -> None:
+    """Leave no job to helpers, and close their gates once they are out, however often Ctrl-C is pressed meanwhile.
+
+    Futures would not tell: a submit that fails or is interrupted returns none, but its helper may be at work.
+    """
+    try:
         for _ in left:
             pass
-        wait(futures)
-    for future in futures:
-        future.result()
+        for gate in gates:
+            gate.acquire()
+    except BaseException:
+        _close(left, gates)
+        raise
 
 
 def _jobs(height: int, images: int, count: int) -> list[tuple[int, int, int]]:

@@ -31,8 +31,8 @@ def run(config: TrainConfig, track: Track = silent, watch: Watch = unseen, stop:
     """Train a U-Net on a patch file and keep the weights of the epoch with the best validation Dice.
 
     Those of the last epoch if the file has no validation images: nothing else is then chosen by looking at images.
-    `watch` is called after each step; `stop` is asked before it. Of several processes that `torchrun` has started only
-    the first one writes.
+    `watch` is called after each step and each epoch; `stop` is asked before each step. Of several processes that
+    `torchrun` has started only the first one writes.
 
     Raises:
         PatchFileError, DataError: the patch file cannot be used, or has too few training patches.
@@ -130,6 +130,7 @@ class _Run:
             modelfile.save(learner.average, header, self.out / runfolder.WEIGHTS)
         self.board.show(progress.curve[-1])
         self._keep()
+        watch(self._moment())
 
     def _learn(self, track: Track, watch: Watch, stop: Stop) -> bool:
         """Take the steps of an epoch that are left; False if it was stopped."""
@@ -219,14 +220,9 @@ class _Run:
         self.learner.save(self.out / runfolder.STATE, self.lineage.identity)
 
     def _label(self) -> str:
-        """What the progress line says: the net at first, then how it does."""
-        p = self.learner.progress
-        of = f"epoch {p.epoch + 1}/{self.config.epochs}"
-        if not p.epoch:
-            return f"{of}, {self.description}"
-        now = self._moment()
-        dice = "" if math.isnan(p.last_dice) else f"val Dice {p.last_dice:.4f} (best {p.best_dice:.4f}), "
-        return f"{of}, {dice}{now.patches_per_second:.0f} patches/s, {now.minutes_left:.0f} min left"
+        """What the progress line says: at first the net, too."""
+        epoch = self.learner.progress.epoch
+        return f"epoch {epoch + 1}/{self.config.epochs}" + ("" if epoch else f", {self.description}")
 
     def _moment(self) -> Moment:
         progress = self.learner.progress

@@ -96,12 +96,12 @@ class TrainResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moment:
-    """How a run does after a step."""
+    """How a run does after a step, or after an epoch."""
 
     description: str
     epochs: int
     steps: int
-    """Of an epoch; `progress.losses` are those of the steps that are done."""
+    """Of an epoch; `progress.losses` are those of the steps that are done, and none once it is validated."""
     patches_per_second: float
     """Validation included."""
     minutes_left: float

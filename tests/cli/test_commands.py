@@ -1,5 +1,6 @@
 """All commands: wrong usage, output, start-up."""
 
+import csv
 import dataclasses
 import inspect
 import json
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 
 import geseg
 from geseg.cli.app import COMMANDS, app
+from geseg.cli.console import log_lines
 from geseg.cli.options import GroupName
 from geseg.data import hdf5
 from geseg.data.augment import Augmentation
@@ -158,7 +160,21 @@ def test_train_says_what_it_wrote_and_what_to_run_next(patch_file: Path, tmp_pat
     assert following == f"next: geseg eval {out} {patch_file}"
     progress = stderr.splitlines()
     assert progress[0].startswith(f"epoch 1/2, d4 of widths 1,2 (564 parameters) on cpu in fp32{kernel}: 8 done in ")
-    assert re.match(r"epoch 2/2, val Dice 0\.\d{4} \(best 0\.\d{4}\), \d+ patches/s, 0 min left", progress[1])
+    assert progress[2].startswith("epoch 2/2: 8 done in ")
+    rows = list(csv.DictReader((out / "metrics.csv").read_text().splitlines()))
+    best = 0.0
+    for line, row in zip(progress[1::2], rows, strict=True):
+        best = max(best, float(row["val_dice"]))
+        figures = f"loss {float(row['loss']):.4f}, val Dice {float(row['val_dice']):.4f} (best {best:.4f})"
+        assert re.fullmatch(rf"epoch {row['epoch']}/2: {re.escape(figures)}, \d+ patches/s, \d+ s left", line)
+
+
+def test_work_that_is_left_early_ends_its_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """As by `train --minutes` and SIGTERM."""
+    for number in log_lines(range(5), "epoch 1/2", 5):
+        if number == 2:
+            break
+    assert re.fullmatch(r"epoch 1/2: ended at 3 of 5 after 0\.\d s\n", capsys.readouterr().err)
 
 
 def test_eval_prints_tables_or_json(run_folder: Path, patch_file: Path) -> None:

@@ -1,8 +1,11 @@
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,6 +42,58 @@ def test_an_error_waits_for_those_that_still_write() -> None:
     with pytest.raises(MemoryError):
         library._share(work, [(0,), (1,)], threads=2)
     assert ended == [1]
+
+
+def test_so_does_an_interrupt_however_many_follow() -> None:
+    """A Ctrl-C of Jupyter ends the call, not the process."""
+    ended, signals, begun = list[int](), list[int](), threading.Barrier(2)
+
+    def work(number: int) -> None:
+        begun.wait(5)
+        if threading.current_thread() is not threading.main_thread():
+            time.sleep(0.5)
+            ended.append(number)
+
+    def interrupt(number: int, _: object) -> None:
+        signals.append(number)
+        if len(signals) == 3:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.1, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            library._share(work, [(0,), (1,)], threads=2)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert (len(ended), len(signals)) == (1, 3)
+
+
+def test_so_does_a_thread_that_cannot_be_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a container limits them."""
+    begun, ended = threading.Event(), list[int]()
+
+    def work(number: int) -> None:
+        begun.set()
+        time.sleep(0.2)
+        ended.append(number)
+
+    def start(thread: threading.Thread, start: Callable[[threading.Thread], None] = threading.Thread.start) -> None:
+        if begun.is_set():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+        begun.wait(5)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with ThreadPoolExecutor(3) as pool:
+        monkeypatch.setattr(library, "_pool", lambda threads: pool)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            library._share(work, [(number,) for number in range(9)], threads=3)
+        assert ended == [0]
+        time.sleep(0.5)
+    assert ended == [0], "nobody takes what was left"
 
 
 @pytest.mark.parametrize(("change", "loads"), [("", True), ("// another\n", False)])

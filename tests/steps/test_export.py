@@ -53,6 +53,15 @@ def test_a_file_that_differs_is_not_kept(run_folder: Path, tmp_path: Path, monke
     assert not list(tmp_path.iterdir())
 
 
+def test_a_model_that_computes_nan_is_not_exported(run_folder: Path, tmp_path: Path) -> None:
+    net, header = modelfile.load(run_folder / "model.safetensors")
+    torch.nn.init.constant_(net.get_parameter("head.bias"), float("nan"))
+    modelfile.save(net, header, tmp_path / "model.safetensors")
+    with pytest.raises(ExportError, match="onnxruntime differs from torch by nan"):
+        run(ExportConfig(model=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["model.safetensors"]
+
+
 def test_mistakes(run_folder: Path, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"model\.onnx exists already"):
         run(ExportConfig(model=run_folder))

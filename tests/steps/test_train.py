@@ -73,7 +73,7 @@ def test_every_step_tells_how_the_run_does(config: TrainConfig, monkeypatch: pyt
     monkeypatch.setattr(train, "count_parameters", lambda net: counted.append(net) or count_parameters(net))
     moments: list[Moment] = []
     result = run(config, watch=moments.append)
-    assert len(moments) == config.epochs * moments[0].steps
+    assert len(moments) == config.epochs * (moments[0].steps + 1), "and after each epoch"
     assert {moment.description for moment in moments} == {result.description}
     assert len(counted) == 2, "once for config.json and once for the words, not in every step"
 
