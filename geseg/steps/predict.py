@@ -3,20 +3,21 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from geseg.cores import count_cores
 from geseg.errors import ConfigError, OutputError
 from geseg.progress import Stop, Track, never, silent
-from geseg.steps import predictreport
+from geseg.steps import pipeline, predictreport
 from geseg.steps.jobs import Folders, Job, Kind, Listing, plan, remove_leftovers
-from geseg.steps.local import Crew, Local
+from geseg.steps.local import MOST_HELPERS, Crew, Local
 from geseg.steps.models import SHIPPED, EngineName, load
 from geseg.steps.origin import done_before
 from geseg.steps.predictreport import ImageRow, Report
 from geseg.steps.shards import Shard, choose
-from geseg.steps.stages import reason
+from geseg.steps.stages import lacks_memory, reason
 
 if TYPE_CHECKING:
     from geseg.steps.vesseltable import VesselTable
@@ -166,24 +167,30 @@ class _Work:
 
     def look_back(self, track: Track, stop: Stop) -> bool:
         """Find what earlier runs have done, before any work starts; False if it was stopped."""
-        for job in track(self.jobs, "look for what is done", len(self.jobs)):
-            if stop():
-                if self.table:
-                    self.table.save()
-                return False
-            try:
-                trust = done_before(job, self.crew.origin, self.config.overwrite)
-                if trust is not None and self.table:
-                    self.table.add_done(job)
-            except OutputError:
-                raise
-            except Exception as error:  # measuring may need more memory than there is, too
-                self.rows[job.name] = ImageRow(image=job.name, status="failed", reason=reason(job.image, error))
-                continue
-            if trust is not None:
-                self.rows[job.name] = ImageRow(image=job.name, status="done", trust=trust)
-                self.before += 1
-        return True
+        asked = takewhile(lambda _: not stop(), self.jobs)
+        with closing(pipeline.ahead(self._look, asked, min(MOST_HELPERS, count_cores()))) as looking:
+            looked = [*track(looking, "look for what is done", len(self.jobs))]
+        for short in filter(None, looked):
+            self._look(short)
+        self.before = sum(row.status == "done" for row in self.rows.values())
+        if len(looked) < len(self.jobs) and self.table:
+            self.table.save()
+        return len(looked) == len(self.jobs)
+
+    def _look(self, job: Job) -> Job | None:
+        """In one of several threads; gives the photograph if it should be alone, as memory ran out."""
+        try:
+            trust = done_before(job, self.crew.origin, self.config.overwrite)
+            if trust is not None and self.table:
+                self.table.add_done(job)
+        except OutputError:
+            raise
+        except Exception as error:  # measuring may need more memory than there is, too
+            self.keep(ImageRow(image=job.name, status="failed", reason=reason(job.image, error)))
+            return job if lacks_memory(error) else None
+        if trust is not None:
+            self.keep(ImageRow(image=job.name, status="done", trust=trust))
+        return None
 
     def go_on(self, track: Track, stop: Stop) -> None:
         """Do the rest, and write report and table, whatever happens."""

@@ -64,7 +64,7 @@ class Course:
     def __init__(self, job: Job) -> None:
         self.job = job
         self.short = False
-        """Whether memory has run out, which it may not do where no other photograph is under way."""
+        """Whether memory has run out, as `lacks_memory`."""
         self._seconds = 0.0
         self._reason: str | None = None
         self._photograph: Photograph | None = None
@@ -108,8 +108,13 @@ class Course:
             raise
         except Exception as error:
             self._reason = reason(self.job.image, error)
-            self.short = is_out_of_memory(error) or isinstance(error.__cause__, MemoryError)
+            self.short = lacks_memory(error)
         self._seconds += time.monotonic() - start
+
+
+def lacks_memory(error: Exception) -> bool:
+    """Whether it may go well where no other photograph is under way."""
+    return is_out_of_memory(error) or isinstance(error.__cause__, MemoryError)
 
 
 def reason(image: Path, error: Exception) -> str:

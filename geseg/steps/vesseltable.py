@@ -38,15 +38,11 @@ class VesselTable:
     def add_done(self, job: Job) -> None:
         """Measure what an earlier run has done, unless it has; ImageError if a file of it cannot be read."""
         if job.name not in self._rows:
-            self._rows[job.name] = measure.row_of_done(job)
-            self._save_now_and_then()
+            self._add(job.name, measure.row_of_done(job))
 
     def add(self, job: Job, figures: Morphometry) -> None:
         """Add a photograph whose mask is written, in place of an earlier row."""
-        row = measure.row_of(job, figures)
-        with self._changing:
-            self._rows[job.name] = row
-            self._save_now_and_then()
+        self._add(job.name, measure.row_of(job, figures))
 
     def forget(self, job: Job) -> None:
         """Drop the row of a photograph whose mask is about to be replaced: measuring the new one may fail."""
@@ -67,9 +63,11 @@ class VesselTable:
         self._known = _state(self.path)
         self._saved = time.monotonic()
 
-    def _save_now_and_then(self) -> None:
-        if time.monotonic() - self._saved > SAVE_SECONDS:
-            self.save()
+    def _add(self, name: str, row: measure.Row) -> None:
+        with self._changing:
+            self._rows[name] = row
+            if time.monotonic() - self._saved > SAVE_SECONDS:
+                self.save()
 
 
 def _state(path: Path) -> tuple[int, int] | None:

@@ -18,7 +18,7 @@ from geseg.metrics import morphometry
 from geseg.steps import measure, stages, vesseltable
 from geseg.steps import predict as predict_step
 from geseg.steps.clusterworker import Order, Worker
-from geseg.steps.jobs import plan
+from geseg.steps.jobs import Job, plan
 from geseg.steps.predict import PredictConfig, PredictResult, run
 from geseg.steps.segmenting import Segmenter
 from geseg.steps.shards import Shard
@@ -110,6 +110,28 @@ def test_a_repeated_command_keeps_the_rows_and_a_lost_table_is_made_again(
     assert table.read_bytes() == whole
     (tmp_path / "masks" / "b.png").unlink()
     assert predict().written == 1
+    assert table.read_bytes() == whole
+
+
+def test_masks_that_exist_are_measured_several_at_once_and_alone_where_memory_is_short(
+    predict: Predict, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict()
+    whole = table.read_bytes()
+    table.unlink()
+    measuring, together, beside = measure.row_of_done, threading.Barrier(2), list[str]()
+
+    def work(job: Job) -> measure.Row:
+        if threading.current_thread() is not threading.main_thread():
+            beside.append(job.name)
+            together.wait(30)
+            if job.name == "c.png":
+                raise MemoryError
+        return measuring(job)
+
+    monkeypatch.setattr(measure, "row_of_done", work)
+    monkeypatch.setattr(predict_step, "count_cores", lambda: 2)
+    assert predict().done_before == len(beside) == 4
     assert table.read_bytes() == whole
 
 
