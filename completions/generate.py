@@ -24,6 +24,8 @@ import typer.main
 from geseg.cli.app import app
 
 HERE = Path(__file__).parent
+SHIPPED = "shipped"
+"""Stands for the weights inside geseg; where it may, the help says so, and it is offered beside file names."""
 HEADER = "written by `python completions/generate.py`: change that, not this."
 
 
@@ -46,6 +48,10 @@ class Option:
     repeats: bool
 
     @property
+    def shipped(self) -> bool:
+        return SHIPPED in self.about
+
+    @property
     def choices(self) -> tuple[str, ...]:
         return tuple(str(member.value) for member in self.value) if issubclass(self.value, Enum) else ()
 
@@ -55,6 +61,7 @@ class Argument:
     """A path on the command line: by its place, or the rest if there may be many."""
 
     name: str
+    shipped: bool
     required: bool
     many: bool
 
@@ -98,7 +105,7 @@ def _read_command(name: str, params: list[Any], callback: Callable[..., Any] | N
             )
         else:
             assert value is Path, f"{name}: {given.name} is no path: teach the scripts to complete it"
-            arguments.append(Argument(given.name, given.required, given.nargs == -1))
+            arguments.append(Argument(given.name, SHIPPED in given.help, given.required, given.nargs == -1))
     about = _brief((inspect.getdoc(callback) or "").partition("\n")[0])
     return Command(name, about, (*options, HELP), tuple(arguments))
 
@@ -118,6 +125,14 @@ def _brief(text: str) -> str:
 BASH = """\
 # bash completion of geseg, {header}
 # Wants no bash-completion; without an answer of ours (`return`), bash completes file names.
+
+# Beside what bash offers by itself; bash 3.2 does not know compopt and offers file names alone.
+_geseg_shipped() {{
+    local name
+    [[ shipped == "$word"* ]] && compopt -o filenames 2>/dev/null || return
+    COMPREPLY=(shipped)
+    while IFS= read -r name; do COMPREPLY+=("$name"); done < <(compgen -f -- "$word")
+}}
 
 _geseg() {{
     local IFS=$' \\t\\n' word=$2 previous=$3 command="" words i
@@ -153,11 +168,14 @@ def _bash_cases(command: Command) -> Iterator[str]:
     for option in valued:
         if option.choices:
             yield f'{pattern([option])}) words="{" ".join(option.choices)}" ;;'
-    if paths := [option for option in valued if option.value is Path]:
+    if shipped := [option for option in valued if option.shipped]:
+        yield f"{pattern(shipped)}) _geseg_shipped; return ;;"
+    if paths := [option for option in valued if option.value is Path and not option.shipped]:
         yield f"{pattern(paths)}) return ;;"
     if others := [option for option in valued if option.value is not Path and not option.choices]:
         yield f'{pattern(others)}) words="" ;;'
-    yield f'{command.name}:*) [[ $word == -* ]] || return; words="{command.words}" ;;'
+    files = "{ _geseg_shipped; return; }" if any(argument.shipped for argument in command.arguments) else "return"
+    yield f'{command.name}:*) [[ $word == -* ]] || {files}; words="{command.words}" ;;'
 
 
 ZSH = """\
@@ -189,6 +207,9 @@ _geseg() {{
 # Autoloaded from $fpath, this file is the body of _geseg; sourced, it only has to be registered.
 if [[ $funcstack[1] == _geseg ]]; then _geseg "$@"; else compdef _geseg geseg; fi
 """
+
+
+ZSH_SHIPPED = r'{_alternative "weights\:weights\:(shipped)" "files\:file\:_files"}'
 
 
 ZSH_CASE = """\
@@ -225,7 +246,9 @@ def _zsh_option(option: Option) -> Iterator[str]:
         for name in every:
             yield _quoted(f"{others}{name}[{about if name in option.names else f'Not {option.names[0]}'}]")
         return
-    action = f"({' '.join(option.choices)})" if option.choices else "_files" if option.value is Path else " "
+    action = f"({' '.join(option.choices)})" if option.choices else " "
+    if option.value is Path:
+        action = ZSH_SHIPPED if option.shipped else "_files"
     for name in option.names:
         glued = "=" if name.startswith("--") else "+"  # the value may be joined: --out=FILE, -oFILE
         yield _quoted(f"{others}{name}{glued}[{about}]:{option.names[-1].lstrip('-')}:{action}")
@@ -234,7 +257,7 @@ def _zsh_option(option: Option) -> Iterator[str]:
 def _zsh_arguments(command: Command) -> Iterator[str]:
     for place, argument in enumerate(command.arguments, 1):
         where = "*:" if argument.many else f"{place}:" if argument.required else f"{place}::"
-        yield _quoted(f"{where}{argument.name}:_files")
+        yield _quoted(f"{where}{argument.name}:{ZSH_SHIPPED if argument.shipped else '_files'}")
 
 
 FISH = """\
@@ -264,13 +287,16 @@ def fish(commands: tuple[Command, ...]) -> str:
     for command in commands:
         at = f"'__geseg_at {command.name}'" if command.name else "__geseg_at"
         lines += [f"complete -c geseg -n {at} {line}" for option in command.options for line in _fish_option(option)]
+        if any(argument.shipped for argument in command.arguments):
+            lines.append(f"complete -c geseg -n {at} -a {SHIPPED}")
     return FISH.format(header=HEADER, lines="\n".join(lines))
 
 
 def _fish_option(option: Option) -> Iterator[str]:
     names = " ".join(f"-l {name[2:]}" if name.startswith("--") else f"-s {name[1:]}" for name in option.names)
     choices = f" -a {_quoted(' '.join(option.choices))}" if option.choices else ""
-    value = "" if option.value is bool else " -rF" if option.value is Path else f" -kx{choices}" if choices else " -x"
+    files = f" -rF -a {SHIPPED}" if option.shipped else " -rF"
+    value = "" if option.value is bool else files if option.value is Path else f" -kx{choices}" if choices else " -x"
     yield f"{names}{value} -d {_quoted(option.about)}"
     for name in option.off:
         yield f"-l {name[2:]} -d {_quoted(f'Not {option.names[0]}')}"

@@ -1,9 +1,10 @@
 """Segments one photograph with onnxruntime, numpy and Pillow alone: python onnx_alone.py MODEL.onnx PHOTO OUT.npy.
 
 Probabilities at the photograph's own scale, which mean nothing outside of the field of view; `geseg predict` also finds
-that, and brings the photograph to the scale that the model has learned.
+that, and brings the photograph to the scale that the model has learned. They turn with the photograph.
 """
 
+import itertools
 import json
 import sys
 
@@ -27,6 +28,12 @@ differences = np.sort(differences[~np.isnan(differences)])
 factor = 6 * differences[: len(differences) * 4 // 5].mean() / std[1]
 normalised = (image - mean) / (std * np.clip(factor, 0.3, 3))
 
-more = [(0, -side % header["divisor"]) for side in (height, width)]  # the graph takes sides divisible by this
-batch = np.pad(normalised.transpose(2, 0, 1), ((0, 0), *more), mode="reflect")[None].astype(np.float32)
-np.save(sys.argv[3], session.run(["probability"], {"image": batch})[0][0, 0, :height, :width])
+# the graph takes sides divisible by this; an odd number of pixels is added in both ways, as a turn swaps them
+down, right = (-side % header["divisor"] for side in (height, width))
+maps = []
+for up, left in itertools.product({down // 2, down - down // 2}, {right // 2, right - right // 2}):
+    around = (0, 0), (up, down - up), (left, right - left)
+    batch = np.pad(normalised.transpose(2, 0, 1), around, mode="reflect")[None].astype(np.float32)
+    (found,) = session.run(["probability"], {"image": batch})
+    maps.append(found[0, 0, up : up + height, left : left + width])
+np.save(sys.argv[3], np.mean(maps, 0))

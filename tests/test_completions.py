@@ -177,11 +177,18 @@ def test_file_names_where_a_path_is_due(complete: Complete) -> None:
     assert complete("geseg predict eyes/") == ["eyes/left"]
     assert complete("geseg predict eyes --model=mod") == ["model.onnx"]
     for command in COMMANDS:
-        assert complete(f"geseg {command.name} ") == FILES
+        more = ["shipped"] if command.name in ("eval", "info") else []
+        assert complete(f"geseg {command.name} ") == FILES + more
     for command, option in VALUED:
         if option.value is Path:
             for name in option.names:
-                assert complete(f"geseg {command.name} {name} ") == FILES, (command.name, name)
+                more = ["shipped"] if name in ("--from", "--model") else []
+                assert complete(f"geseg {command.name} {name} ") == FILES + more, (command.name, name)
+
+
+def test_the_weights_inside_geseg_where_a_model_is_due(complete: Complete) -> None:
+    assert complete("geseg info sh") == ["shipped"]
+    assert complete("geseg predict eyes --model=sh") == ["shipped"]
 
 
 def test_nothing_where_a_number_or_a_name_is_due(complete: Complete) -> None:

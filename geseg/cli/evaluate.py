@@ -33,7 +33,8 @@ REGIONS = {"fov": "inside the field of view", "all": "on all pixels"}
 
 def evaluate(
     model: Annotated[
-        Path, typer.Argument(help="Run folder or model file, or a folder of masks or probability maps of any tool.")
+        Path,
+        typer.Argument(help="Run folder, model file or shipped, or a folder of masks or probability maps of any tool."),
     ],
     truths: Annotated[Path, typer.Argument(metavar="[SOURCE]", help="Patch file, or the folder of a data set.")] = Path(
         "patches.h5"

@@ -64,7 +64,7 @@ def variants(compiler: list[str]) -> dict[str, tuple[str, ...]]:
 def digest(sources: Path) -> str:
     """Hexadecimal SHA-256 of the C files of a folder, as library.py computes it, too."""
     found = hashlib.sha256()
-    for path in sorted(sources.glob("*.[ch]")):
+    for path in sorted(sources.glob("[!.]*.[ch]")):  # Emacs marks an open file with a dangling link .#kernel.c
         found.update(path.read_bytes())
     return found.hexdigest()
 

@@ -1,5 +1,6 @@
 """A trained steerable model as a plain function from tiles to probabilities, on the compiled kernel."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,8 @@ def say_whether(header: ModelHeader) -> str:
 def reason_against(header: ModelHeader) -> str:
     """Why a model does not run here on the kernel; "" if it does."""
     if not library.best_set():
+        if sys.platform == "win32":
+            return "geseg's kernel is not built on Windows"
         return "this installation of geseg has no compiled kernel; install it again where a C compiler is"
     if header.kind != "trained":
         return "its kernels are restricted to plain ones"

@@ -105,7 +105,7 @@ def load() -> ctypes.CDLL | None:
         library.geseg_sources.restype = ctypes.c_char_p
     except (OSError, AttributeError):
         return None
-    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("*.[ch]")))  # none are in a wheel
+    sources = b"".join(path.read_bytes() for path in sorted(folder.glob("[!.]*.[ch]")))  # none are in a wheel
     if sources and library.geseg_sources().decode() != hashlib.sha256(sources).hexdigest():
         return None  # they changed since, and perhaps the structures above with them
     library.geseg_scratch.restype = c_int64

@@ -160,7 +160,7 @@ class _Products(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, slope: Tensor) -> tuple[Any, ...]:  # noqa: ANN401
-        """The gradient of the input is a convolution of the slope, as `training.Convolution` has it."""
+        """The gradient of the input is a convolution of the slope, as `convolution.Convolution` has it."""
         of, (coefficients, x) = ctx.of, ctx.saved_tensors
         slope = slope.to(x.dtype).contiguous()
         of_weights = _correlate(of, x, slope) if ctx.needs_input_grad[1] else None

@@ -95,6 +95,9 @@ def test_what_it_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(library, "best_set", lambda: 0)
     with pytest.raises(ConfigError, match="no compiled kernel"):
         NativeEngine(SHIPPED / WEIGHTS)
+    monkeypatch.setattr(sys, "platform", "win32")  # where no compiler would help
+    with pytest.raises(ConfigError, match="geseg's kernel is not built on Windows; leave it out"):
+        NativeEngine(SHIPPED / WEIGHTS)
 
 
 def test_weights_that_are_not_those_of_the_header(tmp_path: Path) -> None:

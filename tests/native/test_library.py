@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from geseg.native import library
+from geseg.native import build_hook, library
 
 pytestmark = pytest.mark.usefixtures("needs_kernel")
 
@@ -105,6 +105,15 @@ def test_a_library_of_other_sources_is_none(tmp_path: Path, change: str, loads: 
         file.write(change)
     code = f"import library; assert (library.load() is not None) == {loads}; assert bool(library.best_set()) == {loads}"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+
+
+def test_a_file_that_is_open_in_emacs(tmp_path: Path) -> None:
+    folder = tmp_path / "native"
+    shutil.copytree(Path(library.__file__).parent, folder)
+    expected = build_hook.digest(folder)
+    (folder / ".#kernel.c").symlink_to("somebody@somewhere.1:2")
+    assert build_hook.digest(folder) == expected
+    subprocess.run([sys.executable, "-c", "import library; assert library.load()"], check=True, cwd=folder)
 
 
 def test_a_file_that_is_no_library(tmp_path: Path) -> None:

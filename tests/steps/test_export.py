@@ -76,7 +76,7 @@ def test_mistakes(run_folder: Path, tmp_path: Path) -> None:
 def test_the_example_needs_no_geseg(run_folder: Path, patch_file: Path, tmp_path: Path) -> None:
     """onnxruntime, numpy and Pillow alone give geseg's probabilities, for sides divisible by the stated number.
 
-    Others are made so at two edges alone, where geseg does it at all four: poolings halve another grid then.
+    Others are made so in another way than geseg does it, but a turned photograph has the turned map then, too.
     """
     script = ROOT / "examples" / "onnx_alone.py"
     code = f"import sys; sys.modules['geseg'] = sys.modules['torch'] = None; exec(open({str(script)!r}).read())"
@@ -84,14 +84,17 @@ def test_the_example_needs_no_geseg(run_folder: Path, patch_file: Path, tmp_path
     with Image.open(next(patch_file.parent.glob("eyes/test/images/*.tif"))) as image:
         assert image.size == (68, 72)
         image.save(tmp_path / "even.png")
-        image.crop((0, 0, 67, 71)).save(tmp_path / "odd.png")
-    for name in ("even", "odd"):
+        odd = image.crop((0, 0, 67, 71))
+    odd.save(tmp_path / "odd.png")
+    odd.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png")
+    for name in ("even", "odd", "turned"):
         arguments = [str(run_folder / "model.onnx"), str(tmp_path / f"{name}.png"), str(tmp_path / f"{name}.npy")]
         subprocess.run([sys.executable, "-c", code, *arguments], check=True)
     expected = model.segment(read_image(tmp_path / "even.png"))
     np.testing.assert_allclose(np.load(tmp_path / "even.npy"), expected, atol=1e-4, rtol=0)
-    odd = np.load(tmp_path / "odd.npy")
-    assert odd.shape == (71, 67)
-    assert 0 <= odd.min() < odd.max() <= 1
+    found = np.load(tmp_path / "odd.npy")
+    assert found.shape == (71, 67)
+    assert 0 <= found.min() < found.max() <= 1
+    np.testing.assert_allclose(np.load(tmp_path / "turned.npy"), np.rot90(found), atol=1e-4, rtol=0)
     wrong = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert (wrong.returncode, "python onnx_alone.py MODEL.onnx PHOTO OUT.npy" in wrong.stderr) == (1, True)
