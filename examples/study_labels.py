@@ -115,7 +115,7 @@ def study(args: argparse.Namespace, samples: list[Sample], others: list[Sample])
     if (fewest := min(len(learned) for learned, _ in sides)) < max(args.amounts):
         raise ConfigError(f"a fold leaves {fewest} photographs to learn from; expected --amounts of at most as many")
     patches = [training.write_patches(cut(args, f"fold{fold}.h5"), *both) for fold, both in enumerate(sides)]
-    axes = product(args.seeds, range(args.folds), args.budgets, {0: None, **dict.fromkeys(args.amounts)}, args.groups)
+    axes = product(args.seeds, range(args.folds), args.budgets, dict.fromkeys((0, *args.amounts)), args.groups)
     cells = [
         Cell(net=net, amount=n, seed=seed, fold=fold, budget=budget)
         for seed, fold, budget, n, net in axes

@@ -96,13 +96,12 @@ def _refuse_deep_colours(image: Image.Image, file: BufferedReader) -> None:
         return
     place = file.tell()
     file.seek(0)
-    siz = file.read(COUNTED).partition(b"\xff\x4f\xff\x51")[2]
+    siz = file.read().partition(b"\xff\x4f\xff\x51")[2]
     file.seek(place)
     count = int.from_bytes(siz[36:38])
-    bits = max((1 + (depth & 0x7F) for depth in siz[38 : 38 + 3 * count : 3]), default=None)
-    if bits != 8:
-        found = "an unknown number of" if bits is None else bits
-        raise ValueError(f"it is a JPEG 2000 with {found} bits per colour, expected 8: save it as PNG or TIFF")
+    bits = max((1 + (depth & 0x7F) for depth in siz[38 : 38 + 3 * count : 3]), default=0)
+    if bits > 8:
+        raise ValueError(f"it is a JPEG 2000 with {bits} bits per colour, expected 8: save it as PNG or TIFF")
 
 
 def _decode_tiff(file: BufferedReader) -> Pixels:

@@ -12,7 +12,7 @@ from geseg.steps import origin, seen
 from geseg.steps.evalresult import Beside
 from geseg.steps.maps import Maps
 from geseg.steps.models import FOLDER, SHIPPED
-from geseg.steps.preparenotes import many, named
+from geseg.steps.phrases import many, named
 from geseg.steps.runfolder import WEIGHTS
 from geseg.steps.scores import ImageScore, Map
 from geseg.steps.sources import MOST_LABELLED

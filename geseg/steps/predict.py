@@ -1,6 +1,6 @@
 """Predict: photographs to masks, at their own size, under their own names; what is done is not done again."""
 
-from collections.abc import Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -168,7 +168,7 @@ class _Work:
     def look_back(self, track: Track, stop: Stop) -> bool:
         """Find what earlier runs have done, before any work starts; False if it was stopped."""
         asked = takewhile(lambda _: not stop(), self.jobs)
-        with closing(pipeline.ahead(self._look, asked, min(MOST_HELPERS, count_cores()))) as looking:
+        with closing(self._look_at(asked)) as looking:
             looked = [*track(looking, "look for what is done", len(self.jobs))]
         for short in filter(None, looked):
             self._look(short)
@@ -176,6 +176,12 @@ class _Work:
         if len(looked) < len(self.jobs) and self.table:
             self.table.save()
         return len(looked) == len(self.jobs)
+
+    def _look_at(self, jobs: Iterator[Job]) -> Generator[Job | None, None, None]:
+        """In several threads where masks may have to be measured; else giving it to them takes longer than looking."""
+        if self.table is None:
+            return (self._look(job) for job in jobs)
+        return pipeline.ahead(self._look, jobs, min(MOST_HELPERS, count_cores()))
 
     def _look(self, job: Job) -> Job | None:
         """In one of several threads; gives the photograph if it should be alone, as memory ran out."""

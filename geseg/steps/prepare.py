@@ -14,7 +14,8 @@ from geseg.data.samples import Sample
 from geseg.errors import ConfigError, ImageError, StoppedError
 from geseg.files import atomic_path, refuse_to_overwrite, remove_partials
 from geseg.progress import Stop, Track, never, silent
-from geseg.steps.preparenotes import describe_copies, describe_empty, describe_people, describe_unused, many, noting
+from geseg.steps.phrases import many
+from geseg.steps.preparenotes import describe_copies, describe_empty, describe_people, describe_unused, noting
 from geseg.steps.shift import pack_shifted
 from geseg.steps.sources import find_sources, read_whole
 
@@ -121,7 +122,8 @@ def run(config: PrepareConfig, track: Track = silent, stop: Stop = never) -> Pre
                 f"no patch of {many(len(samples), 'labelled image')} shows vessels that run in one direction; expected "
                 "some for --orientation-shift: do the labels show vessels?"
             )
-    notes = (*describe_unused(sources), *describe_empty(empty), *describe_copies(header), *describe_people(header))
+    people = describe_people(sources, samples)
+    notes = (*describe_unused(sources), *describe_empty(empty), *describe_copies(header), *people)
     return PrepareResult(out=config.out, header=header, notes=notes)
 
 

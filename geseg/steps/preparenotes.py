@@ -4,7 +4,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from geseg.data import images, samplescsv
 from geseg.data.patchfile import PatchHeader, SampleRecord, TrainPatches, WholeImage
-from geseg.data.samples import Source
+from geseg.data.samples import Sample, Source
+from geseg.steps.phrases import many, named
 
 Packed = TrainPatches | WholeImage
 
@@ -48,26 +49,16 @@ def describe_copies(header: PatchHeader) -> tuple[str, ...]:
     return (f"{many(len(copies), 'val or test image')} trained on as well, first {first}: give each photograph once",)
 
 
-def describe_people(header: PatchHeader) -> tuple[str, ...]:
+def describe_people(sources: Sequence[Source], samples: Sequence[Sample]) -> tuple[str, ...]:
     """A line on people of one name in several lists, who count as different ones, and train here and validate there."""
-    listed = {source.dataset for source in header.sources if source.layout == samplescsv.NAME}
+    listed = {source.dataset for source in sources if source.layout == samplescsv.NAME}
     people: dict[str, set[tuple[str, str]]] = {}
-    for record in header.samples:
-        if record.dataset in listed and images.split_suffix(record.person)[0] != record.id:  # else nobody knows whom
-            people.setdefault(record.person, set()).add((record.dataset, record.split))
+    for sample in samples:
+        if sample.dataset in listed and images.split_suffix(sample.person)[0] != sample.id:  # else nobody knows whom
+            people.setdefault(sample.person, set()).add((sample.dataset, sample.split))
     torn = [who for who, places in people.items() if all(len({at[i] for at in places}) > 1 for i in (0, 1))]
     if not torn:
         return ()
     where = " and ".join(f"{split} of {dataset}" for dataset, split in sorted(people[torn[0]]))
     these = f"{torn[0]} is" if len(torn) == 1 else f"{len(torn)} people, first {torn[0]}, are"
     return (f"{these} in {where}, as somebody else in each list; expected one list of all if they are the same",)
-
-
-def named(record: SampleRecord) -> str:
-    """What messages call a photograph."""
-    return f"{record.dataset}/{record.id}"
-
-
-def many(count: int, thing: str, ending: str = "s") -> str:
-    """A number of things, in words."""
-    return f"{count:,} {thing}{'' if count == 1 else ending}" if count else f"no {thing}{ending}"
